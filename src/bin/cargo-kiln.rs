@@ -1,0 +1,3 @@
+//! `cargo kiln …`: the same program under the name that cargo looks for.
+
+fn main() {}

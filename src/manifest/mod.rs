@@ -1,0 +1,3 @@
+//! `Cargo.toml` and `Cargo.lock`: read, checked and lowered to values.
+
+pub mod model;

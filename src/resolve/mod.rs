@@ -1,0 +1,3 @@
+//! Resolution: from the workspace's requirements to one version of each package.
+
+pub mod graph;

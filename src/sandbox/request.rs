@@ -1,0 +1,92 @@
+//! What one process is to see and may do, as a value: the whole interface of the sandbox.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::path::SandboxPath;
+
+/// Which layers are demanded.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// Landlock, seccomp, no privileges and limits, without namespaces.
+    Landlock,
+    /// All of that and user, mount, pid, net, ipc and uts namespaces.
+    Full,
+}
+
+/// How a mounted path may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Access {
+    /// Read and execute.
+    Read,
+    /// Read, execute, create, write and remove beneath it.
+    Write,
+}
+
+/// A host file or directory and where the process sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The host's path; opened by the parent before the fork.
+    pub host: PathBuf,
+    /// Where it is seen. Under [`Isolation::Landlock`] there is no view of one's own, so it has to be where the path
+    /// leads on the host, too (through a symbolic link at most).
+    pub at: SandboxPath,
+    /// What the process may do beneath it.
+    pub access: Access,
+}
+
+/// Bounds on what a process and its children may use. `None` is no bound of kiln's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Limits {
+    /// Address space of one process, bytes.
+    pub memory_bytes: Option<u64>,
+    /// CPU time of one process, seconds.
+    pub cpu_seconds: Option<u64>,
+    /// Size of one file, bytes.
+    pub file_size_bytes: Option<u64>,
+    /// Open descriptors of one process.
+    pub open_files: Option<u64>,
+    /// Processes (of the user, in the user namespace).
+    pub processes: Option<u64>,
+    /// Wall-clock time of the action, seconds.
+    pub wall_seconds: Option<u64>,
+    /// What it may print, bytes, both streams together; more is an error.
+    pub output_bytes: Option<u64>,
+}
+
+/// One process to run confined.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Which layers are demanded; what cannot be set up is an error.
+    pub isolation: Isolation,
+    /// The compiled profile: its seccomp filter and limits.
+    pub profile: &'a super::profile::SandboxProfile,
+    /// The program, as the process sees it.
+    pub program: SandboxPath,
+    /// The arguments, `argv[0]` included.
+    pub argv: Vec<OsString>,
+    /// The whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// The working directory, as the process sees it.
+    pub cwd: SandboxPath,
+    /// What is seen, from the outside in: a mount beneath another comes after it.
+    pub mounts: Vec<Mount>,
+    /// Symbolic links to make in the new root (such as `/bin` to `usr/bin`); nothing under [`Isolation::Landlock`].
+    pub links: Vec<(SandboxPath, String)>,
+    /// Empty directories to make in the new root, besides those that mounts need.
+    pub directories: Vec<SandboxPath>,
+    /// A private directory that the process sees as `/tmp`; `None` gives a tmpfs under [`Isolation::Full`].
+    pub tmp: Option<PathBuf>,
+    /// Descriptors that the process inherits, and the number that it knows each by (the jobserver's).
+    pub descriptors: Vec<(OwnedFd, i32)>,
+    /// Bounds, over the profile's own.
+    pub limits: Limits,
+    /// How long the action may take, wall clock; over [`Limits::wall_seconds`].
+    pub timeout: Option<Duration>,
+}
