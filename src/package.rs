@@ -104,6 +104,22 @@ name!(
     "feature name"
 );
 
+/// The name that cargo gives the default registry; its addresses are put together from it, here and nowhere else.
+const DEFAULT_REGISTRY: &str = "crates-io";
+
+/// The address of the default registry's sparse index, with a slash at the end.
+pub fn default_sparse_index() -> String {
+    format!("https://index.{}/", DEFAULT_REGISTRY.replace('-', "."))
+}
+
+/// The address that names the default registry in `Cargo.lock` (after `registry+`), whatever protocol is used.
+pub fn default_registry_in_lock() -> String {
+    format!(
+        "https://github.com/rust-lang/{}-index",
+        DEFAULT_REGISTRY.replace('-', ".")
+    )
+}
+
 /// Which commit of a git repository is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GitReference {
@@ -149,6 +165,14 @@ impl SourceId {
     /// The source that `kind` describes.
     pub fn new(kind: SourceKind) -> Self {
         Self(Arc::new(kind))
+    }
+
+    /// Cargo's default registry.
+    pub fn default_registry() -> Self {
+        Self::new(SourceKind::Registry {
+            is_crates_io: true,
+            url: default_registry_in_lock(),
+        })
     }
 
     /// What kind of source it is.
