@@ -120,17 +120,17 @@ pub fn default_registry_in_lock() -> String {
     )
 }
 
-/// Which commit of a git repository is wanted.
+/// Which commit of a git repository is wanted. The order of the variants is cargo's, and `Cargo.lock` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GitReference {
-    /// The remote's `HEAD`.
-    DefaultBranch,
-    /// `branch = "…"`.
-    Branch(String),
     /// `tag = "…"`.
     Tag(String),
+    /// `branch = "…"`.
+    Branch(String),
     /// `rev = "…"`.
     Rev(String),
+    /// The remote's `HEAD`.
+    DefaultBranch,
 }
 
 /// Where a package comes from.
@@ -148,7 +148,8 @@ pub enum SourceKind {
     },
     /// A git repository.
     Git {
-        /// The repository's address, canonicalised as cargo does.
+        /// The repository's address as the manifest or the lock gives it (normalised as a URL is); sources compare by
+        /// [`SourceId::canonical_address`], so `…/a` and `…/a.git` are one.
         url: String,
         /// Which commit the manifest asks for.
         reference: GitReference,
@@ -157,14 +158,158 @@ pub enum SourceKind {
     },
 }
 
-/// A source; cheap to clone and compare.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SourceId(Arc<SourceKind>);
+/// A source; cheap to clone. Sources are equal when their kind, canonical address and commit are; their order is
+/// cargo's, which decides the order of packages of one name and version in `Cargo.lock`.
+#[derive(Clone)]
+pub struct SourceId(Arc<SourceInner>);
+
+struct SourceInner {
+    kind: SourceKind,
+    rank: SourceRank,
+}
+
+/// What sources compare by. The order of the variants is cargo's.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum SourceRank {
+    Path(String),
+    DefaultRegistry(String),
+    SparseRegistry(String),
+    Git(GitReference, String, Option<String>),
+}
+
+impl SourceRank {
+    fn address(&self) -> &str {
+        match self {
+            Self::Path(url)
+            | Self::DefaultRegistry(url)
+            | Self::SparseRegistry(url)
+            | Self::Git(_, url, _) => url,
+        }
+    }
+}
+
+impl PartialEq for SourceId {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.rank == other.0.rank
+    }
+}
+
+impl Eq for SourceId {}
+
+impl PartialOrd for SourceId {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for SourceId {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return std::cmp::Ordering::Equal;
+        }
+        self.0.rank.cmp(&other.0.rank)
+    }
+}
+
+impl std::hash::Hash for SourceId {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.rank.hash(state);
+    }
+}
+
+impl fmt::Debug for SourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0.kind, f)
+    }
+}
+
+/// What cargo compares addresses by: no slash at the end, no `.git`, and everything in lower case at GitHub, which
+/// does not tell cases apart. A text that is no URL stays as it is.
+pub fn canonical_url(text: &str) -> String {
+    let Ok(mut url) = url::Url::parse(text) else {
+        return text.to_owned();
+    };
+    if url.cannot_be_a_base() {
+        return text.to_owned();
+    }
+    if url.path().ends_with('/')
+        && let Ok(mut segments) = url.path_segments_mut()
+    {
+        segments.pop_if_empty();
+    }
+    if url.host_str() == Some("github.com") {
+        if let Ok(https) = url::Url::parse(&format!("https{}", &url[url::Position::AfterScheme..]))
+        {
+            url = https;
+        }
+        url.set_path(&url.path().to_lowercase());
+    }
+    if let Some(chopped) = url.path().strip_suffix(".git") {
+        let chopped = chopped.to_owned();
+        url.set_path(&chopped);
+    }
+    url.into()
+}
 
 impl SourceId {
     /// The source that `kind` describes.
     pub fn new(kind: SourceKind) -> Self {
-        Self(Arc::new(kind))
+        let rank = match &kind {
+            SourceKind::Path(path) => SourceRank::Path(
+                url::Url::from_file_path(path)
+                    .map_or_else(|()| path.to_string_lossy().into_owned(), String::from),
+            ),
+            SourceKind::Registry {
+                is_crates_io: true,
+                url,
+            } => SourceRank::DefaultRegistry(canonical_url(url)),
+            SourceKind::Registry {
+                is_crates_io: false,
+                url,
+            } => SourceRank::SparseRegistry(canonical_url(url)),
+            SourceKind::Git {
+                url,
+                reference,
+                precise,
+            } => SourceRank::Git(reference.clone(), canonical_url(url), precise.clone()),
+        };
+        Self(Arc::new(SourceInner { kind, rank }))
+    }
+
+    /// The address by which sources compare: [`canonical_url`] of a registry's index or of a repository, `file://…`
+    /// of a directory. The keys of [`crate::manifest::model::Workspace::patches`] are such addresses.
+    pub fn canonical_address(&self) -> &str {
+        self.0.rank.address()
+    }
+
+    /// The same git source with `commit` as the commit (the lock's), or without one; any other source as it is.
+    #[must_use]
+    pub fn with_precise(&self, commit: Option<String>) -> Self {
+        match self.kind() {
+            SourceKind::Git {
+                url,
+                reference,
+                precise,
+            } if *precise != commit => Self::new(SourceKind::Git {
+                url: url.clone(),
+                reference: reference.clone(),
+                precise: commit,
+            }),
+            _ => self.clone(),
+        }
+    }
+
+    /// The commit that the lock states, if this is a git source that has one.
+    pub fn precise(&self) -> Option<&str> {
+        match self.kind() {
+            SourceKind::Git { precise, .. } => precise.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a git repository.
+    pub fn is_git(&self) -> bool {
+        matches!(self.0.kind, SourceKind::Git { .. })
     }
 
     /// Cargo's default registry.
@@ -177,23 +322,23 @@ impl SourceId {
 
     /// What kind of source it is.
     pub fn kind(&self) -> &SourceKind {
-        &self.0
+        &self.0.kind
     }
 
     /// Whether it is a directory of the machine.
     pub fn is_path(&self) -> bool {
-        matches!(*self.0, SourceKind::Path(_))
+        matches!(self.0.kind, SourceKind::Path(_))
     }
 
     /// Whether it is a registry.
     pub fn is_registry(&self) -> bool {
-        matches!(*self.0, SourceKind::Registry { .. })
+        matches!(self.0.kind, SourceKind::Registry { .. })
     }
 
     /// Whether it is cargo's default registry.
     pub fn is_crates_io(&self) -> bool {
         matches!(
-            *self.0,
+            self.0.kind,
             SourceKind::Registry {
                 is_crates_io: true,
                 ..
@@ -339,4 +484,63 @@ pub struct Summary {
     pub rust_version: Option<cargo_util_schemas::manifest::RustVersion>,
     /// Whether the registry has withdrawn it.
     pub yanked: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn git(url: &str, reference: GitReference) -> SourceId {
+        SourceId::new(SourceKind::Git {
+            url: url.to_owned(),
+            reference,
+            precise: None,
+        })
+    }
+
+    #[test]
+    fn addresses_are_compared_in_their_canonical_form() {
+        let plain = git("https://example.com/a/b", GitReference::DefaultBranch);
+        for same in ["https://example.com/a/b.git", "https://example.com/a/b/"] {
+            assert_eq!(git(same, GitReference::DefaultBranch), plain, "{same}");
+        }
+        for other in [
+            "https://example.com/A/b",
+            "http://example.com/a/b",
+            "https://example.com/a/b?x",
+        ] {
+            assert_ne!(git(other, GitReference::DefaultBranch), plain, "{other}");
+        }
+        assert_eq!(
+            git("git://github.com/A/B", GitReference::DefaultBranch),
+            git("https://github.com/a/b", GitReference::DefaultBranch)
+        );
+        assert_ne!(
+            git("https://example.com/a/b", GitReference::Branch("c".into())),
+            plain
+        );
+        assert_ne!(plain.with_precise(Some("0".repeat(40))), plain);
+        assert_eq!(
+            plain.with_precise(Some("0".repeat(40))).with_precise(None),
+            plain
+        );
+    }
+
+    #[test]
+    fn sources_are_ordered_as_cargo_orders_them() {
+        let url = "https://example.com/x";
+        let ordered = [
+            SourceId::new(SourceKind::Path("/z".into())),
+            SourceId::default_registry(),
+            SourceId::new(SourceKind::Registry {
+                is_crates_io: false,
+                url: "https://example.com/a/".into(),
+            }),
+            git(url, GitReference::Tag("t".into())),
+            git(url, GitReference::Branch("b".into())),
+            git(url, GitReference::Rev("a".into())),
+            git("https://a.example.com/", GitReference::DefaultBranch),
+        ];
+        assert!(ordered.is_sorted());
+    }
 }
