@@ -9,7 +9,9 @@ compile_error!(
 );
 
 pub mod digest;
+pub mod directive;
 pub mod manifest;
+pub mod message;
 pub mod package;
 pub mod path;
 pub mod resolve;
