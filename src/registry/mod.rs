@@ -1,0 +1,30 @@
+//! Registries: what one line of a sparse index means ([`entry`], pure), and how the lines are obtained ([`client`]).
+//!
+//! ```text
+//! <cache>/<host>-<hash of the index address>/config.json    the registry's configuration
+//!                                            se/rd/serde    the index file of one name
+//! ```
+//! Each file starts with one header line (format, BLAKE3 and length of what follows, the server's validator); it is
+//! replaced by renaming, so that any number of processes share the directory, and one that is damaged is fetched again.
+//!
+//! Absent on purpose: git indexes, publishing, searching, logging in. A registry is read, over HTTPS, and that is all.
+
+pub mod client;
+pub mod entry;
+pub mod progress;
+
+mod cache;
+mod config;
+mod error;
+mod features;
+mod http;
+mod proxy;
+mod retry;
+
+pub use client::{Client, PackageIndex, Registry};
+pub use config::{PlainHttp, Token};
+pub use error::RegistryError;
+pub use features::{FeatureError, build_feature_map};
+pub use http::{Network, NetworkConfig, Roots};
+pub use progress::{Event, Progress, Quiet};
+pub use proxy::Proxies;
