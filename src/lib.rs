@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod message;
 pub mod package;
 pub mod path;
+pub mod plan;
 pub mod reapi;
 pub mod registry;
 pub mod resolve;

@@ -1,0 +1,3 @@
+//! From units to actions: pure, nothing is run and nothing is written.
+
+pub mod env;
