@@ -52,7 +52,10 @@ pub enum UnitError {
         suggestion: Option<String>,
     },
     /// A specification that matches several packages.
-    #[error("package specification `{spec}` is ambiguous: it matches {}", list(candidates))]
+    #[error(
+        "package specification `{spec}` is ambiguous: it matches {}",
+        list(candidates)
+    )]
     AmbiguousPackage {
         /// As the user wrote it.
         spec: String,
@@ -94,7 +97,10 @@ pub enum UnitError {
         suggestion: Option<String>,
     },
     /// A target that was asked for by name and whose `required-features` are not all on.
-    #[error("target `{target}` in package `{package}` requires the features: {}", list(features))]
+    #[error(
+        "target `{target}` in package `{package}` requires the features: {}",
+        list(features)
+    )]
     RequiredFeatures {
         /// The target.
         target: String,
@@ -153,7 +159,9 @@ pub enum UnitError {
         dependency: String,
     },
     /// A feature that enables itself.
-    #[error("cyclic feature dependency: feature `{feature}` of package `{package}` depends on itself")]
+    #[error(
+        "cyclic feature dependency: feature `{feature}` of package `{package}` depends on itself"
+    )]
     CyclicFeature {
         /// Which package.
         package: String,
@@ -240,7 +248,11 @@ impl UnitError {
                 "enable them by passing, e.g., `--features=\"{}\"`",
                 features.join(" ")
             )),
-            UnitError::RustVersion { local: false, rustc, .. } => Some(format!(
+            UnitError::RustVersion {
+                local: false,
+                rustc,
+                ..
+            } => Some(format!(
                 "use a newer toolchain, or lock compatible versions: \
                  `kiln update -p <name> --precise <version that supports rustc {rustc}>`"
             )),
@@ -287,9 +299,7 @@ fn none_of(selected: &[String], features: &[String]) -> String {
 fn too_old(packages: &[(PackageId, String)]) -> String {
     let lines: Vec<String> = packages
         .iter()
-        .map(|(id, required)| {
-            format!("`{}@{}` requires rustc {required}", id.name(), id.version())
-        })
+        .map(|(id, required)| format!("`{}@{}` requires rustc {required}", id.name(), id.version()))
         .collect();
     lines.join(", ")
 }

@@ -67,8 +67,13 @@ pub(crate) struct ResolvedFeatures {
 
 impl ResolvedFeatures {
     /// The features of `package`, sorted; `None` if it is not used so.
-    pub(crate) fn of(&self, package: PackageIndex, for_host: bool) -> Option<&BTreeSet<FeatureName>> {
-        self.features.get(&(package, for_host && self.decouple_host))
+    pub(crate) fn of(
+        &self,
+        package: PackageIndex,
+        for_host: bool,
+    ) -> Option<&BTreeSet<FeatureName>> {
+        self.features
+            .get(&(package, for_host && self.decouple_host))
     }
 
     /// Whether the optional dependency called `name` in the manifest of `package` is on.
@@ -134,8 +139,7 @@ pub(crate) fn resolve<'a>(
         tasks: Vec::new(),
     };
     for member in members {
-        let proc_macro =
-            options.track_host() && proc_macros.has_any_proc_macro(member.package);
+        let proc_macro = options.track_host() && proc_macros.has_any_proc_macro(member.package);
         // Tests and programs of a procedural macro's package are built for the target.
         resolver.start(member, false);
         if proc_macro {
@@ -159,9 +163,7 @@ impl<'a> Resolver<'_, 'a> {
             self.tasks.push(Task::Value(key, value));
         }
         for feature in summary.features.keys() {
-            if member.all_features
-                || (member.default_features && feature.as_str() == "default")
-            {
+            if member.all_features || (member.default_features && feature.as_str() == "default") {
                 self.tasks.push(Task::Feature(key, feature));
             }
         }
@@ -210,7 +212,11 @@ impl<'a> Resolver<'_, 'a> {
         for feature in &active.dependency.features {
             self.tasks.push(Task::Feature(key, feature));
         }
-        let defaults = self.graph.summary(active.to).features.get_key_value("default");
+        let defaults = self
+            .graph
+            .summary(active.to)
+            .features
+            .get_key_value("default");
         if active.dependency.default_features
             && let Some((default, _)) = defaults
         {
@@ -310,9 +316,7 @@ impl<'a> Resolver<'_, 'a> {
         let mut out = Vec::new();
         for edge in self.graph.edges(package) {
             for &dependency in &edge.dependencies {
-                if self.options.ignore_inactive_targets
-                    && !self.applies(dependency, for_host)
-                {
+                if self.options.ignore_inactive_targets && !self.applies(dependency, for_host) {
                     continue;
                 }
                 if self.options.decouple_dev && dependency.kind == DependencyKind::Development {

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::package::{Dependency, FeatureName, FeatureValue, PackageId, Summary};
 use crate::resolve::graph::Resolve;
 use crate::unit::UnitError;
-use crate::unit::spec::compare_ids;
 use crate::unit::suggest;
 
 /// Index of a package in a [`PackageGraph`]; indices have cargo's order of package ids.
@@ -46,12 +45,11 @@ pub(crate) struct MemberFeatures {
 impl<'a> PackageGraph<'a> {
     /// The whole of `resolve`.
     pub(crate) fn new(resolve: &'a Resolve) -> Result<Self, UnitError> {
-        let mut all: Vec<(&PackageId, &Summary)> = resolve
+        let all: Vec<(&PackageId, &Summary)> = resolve
             .packages
             .iter()
             .map(|(id, summary)| (id, &**summary))
             .collect();
-        all.sort_by(|a, b| compare_ids(a.0, b.0));
         let indices: BTreeMap<&PackageId, PackageIndex> = all
             .iter()
             .enumerate()
@@ -95,6 +93,11 @@ impl<'a> PackageGraph<'a> {
 
     pub(crate) fn id(&self, package: PackageIndex) -> &'a PackageId {
         self.ids[package]
+    }
+
+    /// Every package of the lock, taking part or not.
+    pub(crate) fn all_ids(&self) -> &[&'a PackageId] {
+        &self.ids
     }
 
     pub(crate) fn summary(&self, package: PackageIndex) -> &'a Summary {
@@ -223,9 +226,10 @@ impl<'a> Narrowing<'_, 'a> {
                     feature,
                     weak,
                 } => {
-                    let declared = summary.dependencies.iter().any(|candidate| {
-                        candidate.name_in_manifest() == dependency
-                    });
+                    let declared = summary
+                        .dependencies
+                        .iter()
+                        .any(|candidate| candidate.name_in_manifest() == dependency);
                     if !declared {
                         return Err(UnitError::MissingDependency {
                             package: summary.id.to_string(),
@@ -310,7 +314,12 @@ impl<'a> Narrowing<'_, 'a> {
     }
 
     fn default_feature(&mut self, package: PackageIndex) {
-        if let Some((feature, _)) = self.graph.summary(package).features.get_key_value("default") {
+        if let Some((feature, _)) = self
+            .graph
+            .summary(package)
+            .features
+            .get_key_value("default")
+        {
             self.tasks.push(Task::Feature(package, feature));
         }
     }

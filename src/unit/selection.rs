@@ -346,7 +346,8 @@ fn parse_features(requested: &RequestedFeatures) -> Result<Vec<FeatureValue>, Un
             feature: word.to_owned(),
             why,
         };
-        let feature = |name: &str| FeatureName::new(name).map_err(|error| invalid(error.to_string()));
+        let feature =
+            |name: &str| FeatureName::new(name).map_err(|error| invalid(error.to_string()));
         if word.starts_with("dep:") {
             return Err(invalid(
                 "the `dep:` syntax is only allowed in a manifest".to_owned(),

@@ -1,11 +1,6 @@
-//! Package id specifications: the names by which users, profiles and cargo's JSON refer to packages, and cargo's
-//! order of package ids.
+//! Package id specifications: the names by which users, profiles and cargo's JSON refer to packages.
 //!
 //! Parsing and printing are `cargo_util_schemas`'; here is how one meets a [`PackageId`].
-
-use std::cmp::Ordering;
-use std::fmt::Write as _;
-use std::os::unix::ffi::OsStrExt as _;
 
 use cargo_util_schemas::core::PackageIdSpec;
 
@@ -42,63 +37,10 @@ pub fn spec_matches(spec: &PackageIdSpec, id: &PackageId) -> bool {
         && (spec.kind().is_none() || spec.kind() == whole.kind())
 }
 
-/// Cargo's order of package ids: name, version, then kind of source and its address.
-pub(crate) fn compare_ids(a: &PackageId, b: &PackageId) -> Ordering {
-    a.name()
-        .cmp(b.name())
-        .then_with(|| a.version().cmp(b.version()))
-        .then_with(|| compare_sources(a.source(), b.source()))
-}
-
-fn compare_sources(a: &SourceId, b: &SourceId) -> Ordering {
-    fn rank(source: &SourceId) -> u8 {
-        match source.kind() {
-            SourceKind::Path(_) => 0,
-            SourceKind::Registry {
-                is_crates_io: true, ..
-            } => 1,
-            SourceKind::Registry { .. } => 2,
-            SourceKind::Git { .. } => 3,
-        }
-    }
-    fn reference(source: &SourceId) -> Option<(u8, &str)> {
-        match source.kind() {
-            SourceKind::Git { reference, .. } => Some(match reference {
-                GitReference::Tag(tag) => (0, tag.as_str()),
-                GitReference::Branch(branch) => (1, branch),
-                GitReference::Rev(rev) => (2, rev),
-                GitReference::DefaultBranch => (3, ""),
-            }),
-            _ => None,
-        }
-    }
-    rank(a)
-        .cmp(&rank(b))
-        .then_with(|| reference(a).cmp(&reference(b)))
-        .then_with(|| source_url(a).cmp(&source_url(b)))
-}
-
 /// The address of a source with the protocol that cargo puts in front.
 fn source_url(source: &SourceId) -> String {
     match source.kind() {
-        SourceKind::Path(path) => {
-            let mut url = String::from("path+file://");
-            for &byte in path.as_os_str().as_bytes() {
-                // What the URL standard leaves as it is in a path made from a file name.
-                let plain = byte.is_ascii_graphic()
-                    && !matches!(
-                        byte,
-                        b'"' | b'#' | b'%' | b'<' | b'>' | b'?' | b'\\' | b'`' | b'{' | b'}'
-                    );
-                if plain {
-                    url.push(char::from(byte));
-                } else {
-                    // Writing to a `String` does not fail.
-                    let _ = write!(url, "%{byte:02X}");
-                }
-            }
-            url
-        }
+        SourceKind::Path(_) => format!("path+{}", source.canonical_address()),
         SourceKind::Registry {
             is_crates_io: true,
             url,
@@ -111,27 +53,10 @@ fn source_url(source: &SourceId) -> String {
                 GitReference::Tag(value) => ("tag", value),
                 GitReference::Rev(value) => ("rev", value),
             };
-            format!("git+{url}?{key}={}", form_encoded(value))
+            let value: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+            format!("git+{url}?{key}={value}")
         }
     }
-}
-
-/// `application/x-www-form-urlencoded`, as the query of a git source has it.
-fn form_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => {
-                encoded.push(char::from(byte));
-            }
-            b' ' => encoded.push('+'),
-            _ => {
-                // Writing to a `String` does not fail.
-                let _ = write!(encoded, "%{byte:02X}");
-            }
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]
@@ -217,21 +142,6 @@ mod tests {
         ] {
             let parsed = PackageIdSpec::parse(spec).expect("a specification");
             assert_eq!(spec_matches(&parsed, &id), expected, "{spec}");
-        }
-    }
-
-    #[test]
-    fn ids_are_ordered_by_name_version_source() {
-        let ordered = [
-            id("a", "2.0.0", SourceKind::Path("/z".into())),
-            id("b", "1.0.0", SourceKind::Path("/z".into())),
-            id("b", "1.0.0", sparse("https://example.com/")),
-            id("b", "1.0.0", git(GitReference::Tag("z".to_owned()))),
-            id("b", "1.0.0", git(GitReference::Branch("a".to_owned()))),
-            id("b", "10.0.0", SourceKind::Path("/a".into())),
-        ];
-        for pair in ordered.windows(2) {
-            assert_eq!(compare_ids(&pair[0], &pair[1]), Ordering::Less);
         }
     }
 }

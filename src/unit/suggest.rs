@@ -45,8 +45,7 @@ pub(crate) fn similar<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
     kind: &str,
 ) -> Option<String> {
-    closest(wanted, candidates)
-        .map(|name| format!("a {kind} with a similar name exists: `{name}`"))
+    closest(wanted, candidates).map(|name| format!("a {kind} with a similar name exists: `{name}`"))
 }
 
 #[cfg(test)]
