@@ -6,6 +6,7 @@ use crate::execute::schedule::Sink;
 use crate::plan::graph::ActionIndex;
 
 pub mod bind;
+mod jobserver;
 pub mod local;
 pub mod outcome;
 pub mod schedule;

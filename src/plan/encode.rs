@@ -8,6 +8,7 @@
 use prost::Message;
 
 use crate::digest::ActionId;
+use crate::directive::LinkArgTarget;
 use crate::plan::graph::{ActionIndex, Argument, InputSource, Outputs, PlannedAction};
 
 #[derive(Clone, PartialEq, Message)]
@@ -109,7 +110,7 @@ fn message(action: &PlannedAction, before: &[PlannedAction]) -> ActionMessage {
         Argument::LibraryPaths(of) => symbolic(symbol("library-paths", of, vec![])),
         Argument::LibraryLinks(of) => symbolic(symbol("library-links", &[*of], vec![])),
         Argument::LinkArgs { of, targets } => {
-            let names = targets.iter().map(ToString::to_string).collect();
+            let names = targets.iter().map(scope_name).collect();
             symbolic(symbol("link-args", &[*of], names))
         }
         Argument::Cfgs(of) => symbolic(symbol("cfgs", &[*of], vec![])),
@@ -143,6 +144,18 @@ fn message(action: &PlannedAction, before: &[PlannedAction]) -> ActionMessage {
         },
         platform: pairs(&action.platform),
         system: action.system.digest.as_bytes().to_vec(),
+    }
+}
+
+fn scope_name(scope: &LinkArgTarget) -> String {
+    match scope {
+        LinkArgTarget::All => "all".to_owned(),
+        LinkArgTarget::Cdylib => "cdylib".to_owned(),
+        LinkArgTarget::Bins => "bins".to_owned(),
+        LinkArgTarget::Bin(name) => format!("bin:{name}"),
+        LinkArgTarget::Tests => "tests".to_owned(),
+        LinkArgTarget::Benches => "benches".to_owned(),
+        LinkArgTarget::Examples => "examples".to_owned(),
     }
 }
 

@@ -33,6 +33,7 @@ pub mod env;
 pub mod graph;
 pub mod identity;
 pub mod layout;
+pub mod print;
 mod rustc;
 
 /// The descriptors under which every action knows the jobserver; fixed, since they stand in its environment.
