@@ -22,11 +22,17 @@ fn main() {
         println!("run it with `cargo bench --bench against_cargo`");
         return;
     }
-    let pairs: usize = std::env::var("KILN_BENCH_PAIRS").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
+    let pairs: usize = std::env::var("KILN_BENCH_PAIRS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(3);
     let krate = std::env::var("KILN_BENCH_CRATE").unwrap_or_else(|_| DEFAULT_CRATE.to_owned());
     let scratch = tempfile::tempdir().expect("a temporary directory");
     let bench = Bench::prepare(scratch.path(), &krate);
-    println!("{krate}, {pairs} pairs, {} processors", std::thread::available_parallelism().map_or(1, usize::from));
+    println!(
+        "{krate}, {pairs} pairs, {} processors",
+        std::thread::available_parallelism().map_or(1, usize::from)
+    );
     let (mut cold, mut again, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 0..pairs {
         let cargo_cold = bench.cargo_cold();
@@ -41,12 +47,21 @@ fn main() {
             ("elsewhere", kiln_elsewhere, cargo_cold, &mut elsewhere),
         ] {
             let ratio = kiln.as_secs_f64() / cargo.as_secs_f64();
-            println!("  pair {pair}: {name:<9} kiln {kiln:>9.3?} / cargo {cargo:>9.3?} = {ratio:.3}");
+            println!(
+                "  pair {pair}: {name:<9} kiln {kiln:>9.3?} / cargo {cargo:>9.3?} = {ratio:.3}"
+            );
             ratios.push(ratio);
         }
     }
-    for (name, ratios, target) in [("cold", cold, 1.05), ("again", again, 0.5), ("elsewhere", elsewhere, 0.02)] {
-        println!("{name:<9} {:.3} times cargo's (target {target})", median(ratios));
+    for (name, ratios, target) in [
+        ("cold", cold, 1.05),
+        ("again", again, 0.5),
+        ("elsewhere", elsewhere, 0.02),
+    ] {
+        println!(
+            "{name:<9} {:.3} times cargo's (target {target})",
+            median(ratios)
+        );
     }
 }
 
@@ -58,19 +73,32 @@ struct Bench {
 
 impl Bench {
     fn prepare(scratch: &Path, krate: &str) -> Self {
-        let (name, version) = krate.split_once('=').expect("KILN_BENCH_CRATE is `name=version`");
+        let (name, version) = krate
+            .split_once('=')
+            .expect("KILN_BENCH_CRATE is `name=version`");
         let project = scratch.join("project");
         let unpacked = unpacked_crate(scratch, name, version);
         copy_tree(&unpacked, &project);
-        let bench = Bench { scratch: scratch.to_owned(), project, fetched_home: scratch.join("fetched") };
-        run(Command::new("cargo").args(["fetch", "--locked"]).current_dir(&bench.project));
-        run(bench.kiln_command(&bench.project, &bench.fetched_home).args(["fetch", "--locked"]));
+        let bench = Bench {
+            scratch: scratch.to_owned(),
+            project,
+            fetched_home: scratch.join("fetched"),
+        };
+        run(Command::new("cargo")
+            .args(["fetch", "--locked"])
+            .current_dir(&bench.project));
+        run(bench
+            .kiln_command(&bench.project, &bench.fetched_home)
+            .args(["fetch", "--locked"]));
         bench
     }
 
     fn kiln_command(&self, directory: &Path, home: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
-        command.current_dir(directory).env("KILN_HOME", home).env_remove("CARGO_TARGET_DIR");
+        command
+            .current_dir(directory)
+            .env("KILN_HOME", home)
+            .env_remove("CARGO_TARGET_DIR");
         command
     }
 
@@ -122,21 +150,32 @@ fn unpacked_crate(scratch: &Path, name: &str, version: &str) -> PathBuf {
         .current_dir(&wanting)
         .output()
         .expect("cargo runs");
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
     let package = metadata["packages"]
         .as_array()
         .and_then(|packages| packages.iter().find(|package| package["name"] == name))
         .expect("the crate is there");
     let manifest = PathBuf::from(package["manifest_path"].as_str().expect("a path"));
-    manifest.parent().expect("a file has a directory").to_owned()
+    manifest
+        .parent()
+        .expect("a file has a directory")
+        .to_owned()
 }
 
 fn run(command: &mut Command) -> Duration {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let started = Instant::now();
     let output = command.output().expect("the command starts");
     let took = started.elapsed();
-    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     took
 }
 

@@ -46,7 +46,12 @@ impl Report {
             causes.push(cause.to_string());
             next = cause.source();
         }
-        Self { code: code.into(), message: error.to_string(), causes, ..Self::default() }
+        Self {
+            code: code.into(),
+            message: error.to_string(),
+            causes,
+            ..Self::default()
+        }
     }
 
     /// Adds what to do about it.

@@ -33,7 +33,10 @@ pub struct Subject {
 impl Subject {
     /// The artifact `name` with this content.
     pub fn new(name: String, sha256: Sha256, blake3: BlobDigest) -> Self {
-        Self { name, digest: DigestSet::from([("sha256", sha256.to_hex()), ("blake3", blake3.to_hex())]) }
+        Self {
+            name,
+            digest: DigestSet::from([("sha256", sha256.to_hex()), ("blake3", blake3.to_hex())]),
+        }
     }
 }
 
@@ -52,7 +55,11 @@ pub struct Material {
 impl Material {
     /// A material of which the tree is known.
     pub fn tree(uri: String, tree: TreeDigest) -> Self {
-        Self { uri, digest: DigestSet::from([("kilnTree", tree.to_hex())]), annotations: BTreeMap::new() }
+        Self {
+            uri,
+            digest: DigestSet::from([("kilnTree", tree.to_hex())]),
+            annotations: BTreeMap::new(),
+        }
     }
 
     /// Adds the digest of the archive that it came in.
@@ -196,7 +203,8 @@ impl Provenance {
                 },
             },
         };
-        let mut bytes = serde_json::to_vec_pretty(&statement).expect("texts, lists and maps have a JSON form");
+        let mut bytes =
+            serde_json::to_vec_pretty(&statement).expect("texts, lists and maps have a JSON form");
         bytes.push(b'\n');
         bytes
     }
@@ -209,7 +217,11 @@ mod tests {
     #[test]
     fn a_statement_has_the_fields_that_in_toto_and_slsa_demand() {
         let provenance = Provenance {
-            subjects: vec![Subject::new("greet".to_owned(), Sha256::of(b"x"), BlobDigest::of(b"x"))],
+            subjects: vec![Subject::new(
+                "greet".to_owned(),
+                Sha256::of(b"x"),
+                BlobDigest::of(b"x"),
+            )],
             parameters: serde_json::json!({"profile": "release"}),
             isolation: IsolationRecord {
                 isolation: "full".to_owned(),
@@ -219,17 +231,30 @@ mod tests {
                 canonical_paths: true,
             },
             graph: BlobDigest::of(b"graph"),
-            materials: vec![Material::tree("pkg:cargo/serde@1.0.0".to_owned(), TreeDigest::from_bytes([1; 32]))],
+            materials: vec![Material::tree(
+                "pkg:cargo/serde@1.0.0".to_owned(),
+                TreeDigest::from_bytes([1; 32]),
+            )],
             actions: vec![],
         };
-        let statement: serde_json::Value = serde_json::from_slice(&provenance.to_statement()).unwrap();
+        let statement: serde_json::Value =
+            serde_json::from_slice(&provenance.to_statement()).unwrap();
         assert_eq!(statement["_type"], STATEMENT_TYPE);
         assert_eq!(statement["predicateType"], PREDICATE_TYPE);
-        assert_eq!(statement["subject"][0]["digest"]["sha256"], Sha256::of(b"x").to_hex());
+        assert_eq!(
+            statement["subject"][0]["digest"]["sha256"],
+            Sha256::of(b"x").to_hex()
+        );
         let definition = &statement["predicate"]["buildDefinition"];
         assert_eq!(definition["buildType"], BUILD_TYPE);
         assert_eq!(definition["externalParameters"]["profile"], "release");
-        assert_eq!(definition["resolvedDependencies"][0]["uri"], "pkg:cargo/serde@1.0.0");
-        assert_eq!(statement["predicate"]["runDetails"]["builder"]["id"], BUILDER_ID);
+        assert_eq!(
+            definition["resolvedDependencies"][0]["uri"],
+            "pkg:cargo/serde@1.0.0"
+        );
+        assert_eq!(
+            statement["predicate"]["runDetails"]["builder"]["id"],
+            BUILDER_ID
+        );
     }
 }

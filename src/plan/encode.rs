@@ -94,19 +94,30 @@ pub(super) fn assign_ids(actions: &mut [PlannedAction]) {
 fn symbol(before: &[PlannedAction], what: &str, of: &[ActionIndex], names: Vec<String>) -> Symbol {
     Symbol {
         what: what.to_owned(),
-        actions: of.iter().map(|index| before[index.0].id.as_bytes().to_vec()).collect(),
+        actions: of
+            .iter()
+            .map(|index| before[index.0].id.as_bytes().to_vec())
+            .collect(),
         names,
     }
 }
 
 fn pairs(map: &std::collections::BTreeMap<String, String>) -> Vec<Pair> {
-    map.iter().map(|(name, value)| Pair { name: name.clone(), value: value.clone() }).collect()
+    map.iter()
+        .map(|(name, value)| Pair {
+            name: name.clone(),
+            value: value.clone(),
+        })
+        .collect()
 }
 
 fn message(action: &PlannedAction, before: &[PlannedAction]) -> ActionMessage {
     let symbol = |what, of: &[ActionIndex], names| symbol(before, what, of, names);
     let arguments = action.arguments.iter().map(|argument| match argument {
-        Argument::Text(text) => ArgumentMessage { text: Some(text.clone()), symbol: None },
+        Argument::Text(text) => ArgumentMessage {
+            text: Some(text.clone()),
+            symbol: None,
+        },
         Argument::LibraryPaths(of) => symbolic(symbol("library-paths", of, vec![])),
         Argument::LibraryLinks(of) => symbolic(symbol("library-links", &[*of], vec![])),
         Argument::LinkArgs { of, targets } => {
@@ -117,18 +128,28 @@ fn message(action: &PlannedAction, before: &[PlannedAction]) -> ActionMessage {
     });
     let inputs = action.inputs.iter().map(|input| {
         let at = input.at.as_str().to_owned();
-        let later = |symbol| InputMessage { at: at.clone(), tree: Vec::new(), symbol: Some(symbol) };
+        let later = |symbol| InputMessage {
+            at: at.clone(),
+            tree: Vec::new(),
+            symbol: Some(symbol),
+        };
         match &input.source {
-            InputSource::Tree(tree) => {
-                InputMessage { at: at.clone(), tree: tree.digest.as_bytes().to_vec(), symbol: None }
+            InputSource::Tree(tree) => InputMessage {
+                at: at.clone(),
+                tree: tree.digest.as_bytes().to_vec(),
+                symbol: None,
+            },
+            InputSource::Files { action, names } => {
+                later(symbol("files", &[*action], names.clone()))
             }
-            InputSource::Files { action, names } => later(symbol("files", &[*action], names.clone())),
             InputSource::OutDir(action) => later(symbol("out-dir", &[*action], vec![])),
         }
     });
     let environment = symbol("environment", &action.environment_of, vec![]);
-    let metadata =
-        action.metadata_of.iter().map(|(index, links)| symbol("metadata", &[*index], vec![links.clone()]));
+    let metadata = action
+        .metadata_of
+        .iter()
+        .map(|(index, links)| symbol("metadata", &[*index], vec![links.clone()]));
     ActionMessage {
         version: VERSION,
         program: action.program.as_str().to_owned(),
@@ -160,5 +181,8 @@ fn scope_name(scope: &LinkArgTarget) -> String {
 }
 
 fn symbolic(symbol: Symbol) -> ArgumentMessage {
-    ArgumentMessage { text: None, symbol: Some(symbol) }
+    ArgumentMessage {
+        text: None,
+        symbol: Some(symbol),
+    }
 }

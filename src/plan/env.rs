@@ -17,7 +17,7 @@ use cargo_platform::Cfg;
 use crate::directive::BuildScriptOutput;
 use crate::manifest::model::{Package, Target, TargetKind};
 use crate::toolchain::model::TargetInfo;
-use crate::unit::graph::{DebugInfo, Unit};
+use crate::unit::graph::{DebugInfo, ProfileRoot, Unit};
 
 /// Names and values of variables.
 pub type Variables = BTreeMap<String, String>;
@@ -217,15 +217,6 @@ impl Process<'_> {
     }
 }
 
-/// Which of the two profiles that every other descends from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ProfileRoot {
-    /// `dev`
-    Debug,
-    /// `release`
-    Release,
-}
-
 /// The environment of a build script.
 #[derive(Debug, Clone, Copy)]
 pub struct BuildScript<'a> {
@@ -241,8 +232,6 @@ pub struct BuildScript<'a> {
     pub out_dir: &'a str,
     /// `NUM_JOBS`.
     pub jobs: u32,
-    /// `PROFILE`.
-    pub profile_root: ProfileRoot,
     /// `RUSTC`.
     pub rustc: &'a str,
     /// `RUSTDOC`.
@@ -276,7 +265,7 @@ impl BuildScript<'_> {
             ("OPT_LEVEL", profile.opt_level.to_string()),
             (
                 "PROFILE",
-                match self.profile_root {
+                match profile.root {
                     ProfileRoot::Debug => "debug".to_owned(),
                     ProfileRoot::Release => "release".to_owned(),
                 },

@@ -174,15 +174,19 @@ impl PlannedAction {
     /// The name of the metadata file, where the action makes one.
     pub fn metadata_file(&self) -> Option<&str> {
         match &self.outputs {
-            Outputs::Files(files) => {
-                files.iter().find(|file| file.role == OutputRole::Metadata).map(|file| file.name.as_str())
-            }
+            Outputs::Files(files) => files
+                .iter()
+                .find(|file| file.role == OutputRole::Metadata)
+                .map(|file| file.name.as_str()),
             Outputs::OutDir | Outputs::Directory => None,
         }
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
 fn unit_index<S: serde::Serializer>(unit: &UnitIndex, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(unit.0 as u64)
 }

@@ -77,14 +77,24 @@ pub fn identities(
         });
         fields.list(unit.features.iter().map(|feature| feature.as_str()));
         profile(&mut fields, unit);
-        fields.list(rustc::lto_arguments(&lto[index.0]).iter().map(String::as_str));
+        fields.list(
+            rustc::lto_arguments(&lto[index.0])
+                .iter()
+                .map(String::as_str),
+        );
         fields.text(rustc_verbose);
         fields.list(rustflags.iter().map(String::as_str));
-        let mut dependencies: Vec<&str> =
-            unit.dependencies.iter().map(|dependency| known[&dependency.unit].as_str()).collect();
+        let mut dependencies: Vec<&str> = unit
+            .dependencies
+            .iter()
+            .map(|dependency| known[&dependency.unit].as_str())
+            .collect();
         dependencies.sort_unstable();
         fields.list(dependencies.into_iter());
-        known.insert(index, UnitIdentity(fields.0.finalize().to_hex()[..16].to_owned()));
+        known.insert(
+            index,
+            UnitIdentity(fields.0.finalize().to_hex()[..16].to_owned()),
+        );
     }
     known.into_values().collect()
 }
@@ -95,9 +105,13 @@ fn package(fields: &mut Fields, workspace: &Workspace, package: &PackageId) {
     match package.source().kind() {
         SourceKind::Path(path) => {
             fields.text("path");
-            fields.text(&path.strip_prefix(&workspace.root).map_or(String::new(), |relative| {
-                relative.to_string_lossy().into_owned()
-            }));
+            fields.text(
+                &path
+                    .strip_prefix(&workspace.root)
+                    .map_or(String::new(), |relative| {
+                        relative.to_string_lossy().into_owned()
+                    }),
+            );
         }
         SourceKind::Registry { url, .. } => {
             fields.text("registry");
@@ -139,7 +153,11 @@ fn profile(fields: &mut Fields, unit: &Unit) {
     let profile = &unit.profile;
     // The name stays out: `[profile.ship] inherits = "release"` builds the same crates as `release`.
     fields.text(&profile.opt_level);
-    fields.text(&profile.codegen_units.map_or(String::new(), |units| units.to_string()));
+    fields.text(
+        &profile
+            .codegen_units
+            .map_or(String::new(), |units| units.to_string()),
+    );
     fields.text(rustc::debuginfo_value(profile.debug).unwrap_or(""));
     fields.text(profile.split_debuginfo.as_deref().unwrap_or(""));
     fields.list(

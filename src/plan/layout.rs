@@ -50,7 +50,8 @@ impl Layout {
     }
 
     fn below(&self, rest: &str) -> SandboxPath {
-        let rest = RelPath::new(rest).expect("roots are made of names that are safe as path components");
+        let rest =
+            RelPath::new(rest).expect("roots are made of names that are safe as path components");
         self.prefix.join(&rest)
     }
 
@@ -88,9 +89,13 @@ impl Layout {
 /// Eight digits that tell sources other than the default registry apart; nothing of the machine is in them.
 fn source_suffix(source: &SourceId) -> Option<String> {
     let address = match source.kind() {
-        SourceKind::Registry { is_crates_io: true, .. } => return None,
+        SourceKind::Registry {
+            is_crates_io: true, ..
+        } => return None,
         SourceKind::Registry { url, .. } => url.clone(),
-        SourceKind::Git { url, precise, .. } => format!("{url}#{}", precise.as_deref().unwrap_or("")),
+        SourceKind::Git { url, precise, .. } => {
+            format!("{url}#{}", precise.as_deref().unwrap_or(""))
+        }
         SourceKind::Path(_) => "path".to_owned(),
     };
     Some(blake3::hash(address.as_bytes()).to_hex()[..8].to_owned())

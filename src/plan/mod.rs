@@ -17,8 +17,8 @@ use crate::manifest::model::{Package, Target, TargetKind, Workspace};
 use crate::package::PackageId;
 use crate::path::{RelPath, SandboxPath};
 use crate::plan::graph::{
-    ActionGraph, ActionIndex, ActionKind, Argument, Artifact, Input, InputSource, Needs, OutputRole, Outputs,
-    PlannedAction,
+    ActionGraph, ActionIndex, ActionKind, Argument, Artifact, Input, InputSource, Needs,
+    OutputRole, Outputs, PlannedAction,
 };
 use crate::plan::identity::UnitIdentity;
 use crate::plan::layout::Layout;
@@ -68,6 +68,10 @@ pub struct PlanInput<'a> {
     pub layout: &'a Layout,
     /// Flags for every rustc, from configuration.
     pub rustflags: &'a [String],
+    /// `[env]` of the configuration, resolved.
+    pub configured_environment: &'a BTreeMap<String, String>,
+    /// The value of rustc's `--json`: it depends on the message format.
+    pub rustc_json: &'a str,
     /// Digest of each sandbox profile, by name.
     pub profile_digests: &'a BTreeMap<String, String>,
     /// The packages that the user asked for.
@@ -102,7 +106,9 @@ pub enum PlanError {
         path: std::path::PathBuf,
     },
     /// The target platform cannot make this crate type.
-    #[error("`{package}`: target `{target}` is a `{crate_type}`, which `{triple}` does not support")]
+    #[error(
+        "`{package}`: target `{target}` is a `{crate_type}`, which `{triple}` does not support"
+    )]
     UnsupportedCrateType {
         /// The package.
         package: PackageId,
@@ -135,12 +141,16 @@ impl PlanError {
     pub fn help(&self) -> Option<String> {
         Some(match self {
             PlanError::SourceOutsidePackage { .. } => {
-                "an action sees its own package and nothing else: move the file into the package".to_owned()
+                "an action sees its own package and nothing else: move the file into the package"
+                    .to_owned()
             }
             PlanError::UnsupportedCrateType { .. } => {
-                "leave the crate type out for this platform, or build for another `--target`".to_owned()
+                "leave the crate type out for this platform, or build for another `--target`"
+                    .to_owned()
             }
-            PlanError::UnsupportedMode { .. } => "use cargo for this one until kiln can do it".to_owned(),
+            PlanError::UnsupportedMode { .. } => {
+                "use cargo for this one until kiln can do it".to_owned()
+            }
             PlanError::Path { .. } => "rename the directory".to_owned(),
         })
     }
@@ -155,15 +165,25 @@ pub fn plan(input: &PlanInput<'_>) -> Result<ActionGraph, PlanError> {
         &input.rust.version.verbose,
         input.rustflags,
     );
-    let mut planner = Planner { input, identities, by_unit: BTreeMap::new(), actions: Vec::new() };
+    let mut planner = Planner {
+        input,
+        identities,
+        by_unit: BTreeMap::new(),
+        actions: Vec::new(),
+    };
     for unit in identity::topological(input.units) {
         let action = planner.action(unit)?;
-        planner.by_unit.insert(unit, ActionIndex(planner.actions.len()));
+        planner
+            .by_unit
+            .insert(unit, ActionIndex(planner.actions.len()));
         planner.actions.push(action);
     }
     encode::assign_ids(&mut planner.actions);
     let artifacts = planner.artifacts()?;
-    Ok(ActionGraph { actions: planner.actions, artifacts })
+    Ok(ActionGraph {
+        actions: planner.actions,
+        artifacts,
+    })
 }
 
 struct Planner<'a> {
@@ -190,13 +210,21 @@ impl Planner<'_> {
         let layout = self.input.layout;
         match package.root().strip_prefix(&self.input.workspace.root) {
             Ok(relative) => {
-                let relative = relative_path(relative)
-                    .map_err(|source| PlanError::Path { package: package.id().clone(), source })?;
-                Ok(Place { root: layout.member(relative.as_ref()), directory: layout.workspace() })
+                let relative = relative_path(relative).map_err(|source| PlanError::Path {
+                    package: package.id().clone(),
+                    source,
+                })?;
+                Ok(Place {
+                    root: layout.member(relative.as_ref()),
+                    directory: layout.workspace(),
+                })
             }
             Err(_) => {
                 let root = layout.source(package.id());
-                Ok(Place { directory: root.clone(), root })
+                Ok(Place {
+                    directory: root.clone(),
+                    root,
+                })
             }
         }
     }
@@ -204,20 +232,27 @@ impl Planner<'_> {
     fn target_info(&self, unit: &Unit) -> &TargetInfo {
         match &unit.platform {
             Platform::Host => self.input.rust.host(),
-            Platform::Target(triple) => {
-                self.input.rust.targets.get(&**triple).unwrap_or_else(|| self.input.rust.host())
-            }
+            Platform::Target(triple) => self
+                .input
+                .rust
+                .targets
+                .get(&**triple)
+                .unwrap_or_else(|| self.input.rust.host()),
         }
     }
 
     fn out(&self, index: UnitIndex) -> SandboxPath {
         let unit = self.input.units.unit(index);
-        self.input.layout.out(unit.package.name().as_str(), self.identities[index.0].as_str())
+        self.input.layout.out(
+            unit.package.name().as_str(),
+            self.identities[index.0].as_str(),
+        )
     }
 
     /// Where a run of a build script writes: a directory of its own below the unit's.
     fn out_dir(&self, index: UnitIndex) -> SandboxPath {
-        self.out(index).join(&RelPath::new("out").expect("one plain component"))
+        self.out(index)
+            .join(&RelPath::new("out").expect("one plain component"))
     }
 
     fn action(&self, index: UnitIndex) -> Result<PlannedAction, PlanError> {
@@ -225,8 +260,12 @@ impl Planner<'_> {
         match unit.mode {
             Mode::Build | Mode::Test | Mode::Check { .. } => self.compile(index),
             Mode::RunCustomBuild => self.run_build_script(index),
-            Mode::Doc => Err(PlanError::UnsupportedMode { what: "documentation" }),
-            Mode::Doctest => Err(PlanError::UnsupportedMode { what: "a documentation test" }),
+            Mode::Doc => Err(PlanError::UnsupportedMode {
+                what: "documentation",
+            }),
+            Mode::Doctest => Err(PlanError::UnsupportedMode {
+                what: "a documentation test",
+            }),
         }
     }
 
@@ -236,7 +275,10 @@ impl Planner<'_> {
         vec![
             Input {
                 at: self.input.layout.toolchain(),
-                source: InputSource::Tree(TreeRef { digest: rust.tree, size_bytes: rust.tree_size_bytes }),
+                source: InputSource::Tree(TreeRef {
+                    digest: rust.tree,
+                    size_bytes: rust.tree_size_bytes,
+                }),
             },
             Input {
                 at: place.root.clone(),
@@ -247,9 +289,17 @@ impl Planner<'_> {
 
     fn platform(&self, kind: ActionKind) -> BTreeMap<String, String> {
         let profile = kind.profile();
-        let digest = self.input.profile_digests.get(profile).cloned().unwrap_or_default();
+        let digest = self
+            .input
+            .profile_digests
+            .get(profile)
+            .cloned()
+            .unwrap_or_default();
         BTreeMap::from([
-            ("ISA".to_owned(), isa(&self.input.rust.version.host).to_owned()),
+            (
+                "ISA".to_owned(),
+                isa(&self.input.rust.version.host).to_owned(),
+            ),
             ("OSFamily".to_owned(), "linux".to_owned()),
             ("kiln-sandbox".to_owned(), format!("{profile}:{digest}")),
         ])
@@ -310,9 +360,12 @@ impl Planner<'_> {
             target_info: info,
             linker: None,
             toolchain: &toolchain,
+            json: self.input.rustc_json,
         };
-        let mut arguments: Vec<Argument> =
-            rustc::base_arguments(&compilation).into_iter().map(Argument::Text).collect();
+        let mut arguments: Vec<Argument> = rustc::base_arguments(&compilation)
+            .into_iter()
+            .map(Argument::Text)
+            .collect();
         let mut inputs = self.common_inputs(package, &place);
         let mut dependencies = BTreeMap::new();
 
@@ -324,21 +377,32 @@ impl Planner<'_> {
         let environment_of =
             self.build_script_results(index, &mut arguments, &mut inputs, &mut dependencies);
 
-        let own_script = self.own_build_script(unit);
-        let environment = env::compilation(&env::CompilationEnv {
-            package,
+        let out_dir = self
+            .own_build_script(unit)
+            .map(|script| self.out_dir(script));
+        let mut environment = env::Compile {
+            common: self.common_environment(
+                package,
+                &place,
+                self.cargo().as_str(),
+                &[self.library_path()],
+            ),
             unit,
-            manifest_directory: place.root.as_str(),
-            cargo: self.cargo().as_str(),
-            out_dir: own_script.map(|script| self.out_dir(script)).as_ref().map(SandboxPath::as_str),
             is_primary,
-            binaries: self.binaries(index, &mut inputs, &mut dependencies),
+            out_dir: out_dir.as_ref().map(SandboxPath::as_str),
             target_tmpdir: None,
-        });
-        let mut environment = environment;
-        self.add_process_environment(&mut environment);
+            executables: &self.binaries(index, &mut inputs, &mut dependencies),
+            makeflags: Some(&makeflags()),
+            script: None,
+        }
+        .variables();
+        add_process_environment(&mut environment, &toolchain);
         inputs.sort_by(|left, right| left.at.cmp(&right.at));
-        let system = if rustc::is_linked(unit) { self.input.system } else { self.input.runtime };
+        let system = if rustc::is_linked(unit) {
+            self.input.system
+        } else {
+            self.input.runtime
+        };
         Ok(PlannedAction {
             id: ActionId::from_bytes([0; 32]),
             kind: ActionKind::Rustc,
@@ -368,40 +432,55 @@ impl Planner<'_> {
         self.tool("cargo")
     }
 
-    /// What every process of a build gets, whatever it is.
-    fn add_process_environment(&self, environment: &mut BTreeMap<String, String>) {
-        let toolchain = self.input.layout.toolchain();
-        let (read, write) = JOBSERVER_DESCRIPTORS;
-        let fixed = [
-            ("CARGO_MAKEFLAGS", format!("-j --jobserver-fds={read},{write} --jobserver-auth={read},{write}")),
-            ("LANG", "C.UTF-8".to_owned()),
-            ("LD_LIBRARY_PATH", format!("{toolchain}/lib")),
-            ("PATH", format!("{toolchain}/bin:/usr/local/bin:/usr/bin:/bin")),
-            // The date that tools stamp into what they make; the year in which zip files begin.
-            ("SOURCE_DATE_EPOCH", "315532800".to_owned()),
-            ("TMPDIR", "/tmp".to_owned()),
-            ("TZ", "UTC".to_owned()),
-        ];
-        for (name, value) in fixed {
-            environment.entry(name.to_owned()).or_insert(value);
+    /// Where the libraries of rustc itself are, which procedural macros are linked with.
+    fn library_path(&self) -> String {
+        format!("{}/lib", self.input.layout.toolchain())
+    }
+
+    fn common_environment<'e>(
+        &'e self,
+        package: &'e Package,
+        place: &'e Place,
+        cargo: &'e str,
+        library_path: &'e [String],
+    ) -> env::Common<'e> {
+        env::Common {
+            package,
+            manifest_dir: place.root.as_str(),
+            cargo,
+            library_path,
+            configured: &self.input.configured_environment,
         }
     }
 
     /// The crate root as cargo gives it: relative to the workspace for what lies in it, absolute elsewhere.
-    fn source_argument(&self, package: &Package, target: &Target, place: &Place) -> Result<String, PlanError> {
+    fn source_argument(
+        &self,
+        package: &Package,
+        target: &Target,
+        place: &Place,
+    ) -> Result<String, PlanError> {
         let outside = || PlanError::SourceOutsidePackage {
             package: package.id().clone(),
             target: target.name.clone(),
             path: target.src_path.clone(),
         };
-        let relative = target.src_path.strip_prefix(package.root()).map_err(|_| outside())?;
+        let relative = target
+            .src_path
+            .strip_prefix(package.root())
+            .map_err(|_| outside())?;
         let relative = relative_path(relative)
-            .map_err(|source| PlanError::Path { package: package.id().clone(), source })?
+            .map_err(|source| PlanError::Path {
+                package: package.id().clone(),
+                source,
+            })?
             .ok_or_else(outside)?;
         let absolute = place.root.join(&relative);
         let beneath = format!("{}/", self.input.layout.workspace());
         Ok(match absolute.as_str().strip_prefix(&beneath) {
-            Some(relative) if place.directory == self.input.layout.workspace() => relative.to_owned(),
+            Some(relative) if place.directory == self.input.layout.workspace() => {
+                relative.to_owned()
+            }
             _ => absolute.as_str().to_owned(),
         })
     }
@@ -425,7 +504,10 @@ impl Planner<'_> {
             }
             let at = self.out(dependency);
             searched.push(format!("dependency={at}"));
-            inputs.push(Input { at, source: InputSource::Files { action, names } });
+            inputs.push(Input {
+                at,
+                source: InputSource::Files { action, names },
+            });
             add_need(dependencies, action, needs);
         }
         searched.sort_unstable();
@@ -439,13 +521,17 @@ impl Planner<'_> {
             }
             let action = self.by_unit[&dependency.unit];
             let out = self.out(dependency.unit);
-            let prelude = if dependency.noprelude { "noprelude:" } else { "" };
+            let prelude = if dependency.noprelude {
+                "noprelude:"
+            } else {
+                ""
+            };
             for name in self.extern_files(action, self.needs(unit, other)) {
                 let value = format!("{prelude}{}={out}/{name}", dependency.extern_crate_name);
                 arguments.extend([text("--extern"), Argument::Text(value)]);
             }
         }
-        if unit.target.is_proc_macro() && !rustc::is_check(unit.mode) || unit.target.is_proc_macro() {
+        if unit.target.is_proc_macro() {
             arguments.extend(["--extern", "proc_macro"].map(text));
         }
     }
@@ -457,7 +543,11 @@ impl Planner<'_> {
             && dependent.mode == Mode::Build
             && !requires_upstream_objects(dependency)
             && dependency.mode == Mode::Build;
-        if pipelined { Needs::Metadata } else { Needs::Everything }
+        if pipelined {
+            Needs::Metadata
+        } else {
+            Needs::Everything
+        }
     }
 
     /// The files of `action` that a search for crates must find.
@@ -466,24 +556,43 @@ impl Planner<'_> {
     }
 
     fn extern_files(&self, action: ActionIndex, needs: Needs) -> Vec<String> {
-        let Outputs::Files(files) = &self.actions[action.0].outputs else { return Vec::new() };
-        let only_metadata = needs == Needs::Metadata || files.iter().all(|file| file.role == OutputRole::Metadata);
-        let wanted = if only_metadata { OutputRole::Metadata } else { OutputRole::Linkable };
-        files.iter().filter(|file| file.role == wanted).map(|file| file.name.clone()).collect()
+        let Outputs::Files(files) = &self.actions[action.0].outputs else {
+            return Vec::new();
+        };
+        let only_metadata =
+            needs == Needs::Metadata || files.iter().all(|file| file.role == OutputRole::Metadata);
+        let wanted = if only_metadata {
+            OutputRole::Metadata
+        } else {
+            OutputRole::Linkable
+        };
+        files
+            .iter()
+            .filter(|file| file.role == wanted)
+            .map(|file| file.name.clone())
+            .collect()
     }
 
     /// The run of the build script that belongs to `unit`'s package, if `unit` depends on one.
     fn own_build_script(&self, unit: &Unit) -> Option<UnitIndex> {
-        unit.dependencies.iter().map(|dependency| dependency.unit).find(|index| {
-            let other = self.input.units.unit(*index);
-            other.mode == Mode::RunCustomBuild && other.package == unit.package
-        })
+        unit.dependencies
+            .iter()
+            .map(|dependency| dependency.unit)
+            .find(|index| {
+                let other = self.input.units.unit(*index);
+                other.mode == Mode::RunCustomBuild && other.package == unit.package
+            })
     }
 
     /// The build scripts whose link directives reach `index`: its package's own, then those of the libraries that it
     /// links, in cargo's order (dependencies by package id, depth first, each once).
     fn scripts_to_link(&self, index: UnitIndex) -> Vec<UnitIndex> {
-        fn visit(planner: &Planner<'_>, index: UnitIndex, seen: &mut BTreeSet<UnitIndex>, found: &mut Vec<UnitIndex>) {
+        fn visit(
+            planner: &Planner<'_>,
+            index: UnitIndex,
+            seen: &mut BTreeSet<UnitIndex>,
+            found: &mut Vec<UnitIndex>,
+        ) {
             if !seen.insert(index) {
                 return;
             }
@@ -494,10 +603,18 @@ impl Planner<'_> {
             {
                 found.push(script);
             }
-            let mut dependencies: Vec<UnitIndex> =
-                unit.dependencies.iter().map(|dependency| dependency.unit).collect();
+            let mut dependencies: Vec<UnitIndex> = unit
+                .dependencies
+                .iter()
+                .map(|dependency| dependency.unit)
+                .collect();
             dependencies.sort_by(|left, right| {
-                planner.input.units.unit(*left).package.cmp(&planner.input.units.unit(*right).package)
+                planner
+                    .input
+                    .units
+                    .unit(*left)
+                    .package
+                    .cmp(&planner.input.units.unit(*right).package)
             });
             for dependency in dependencies {
                 let target = &planner.input.units.unit(dependency).target;
@@ -524,15 +641,22 @@ impl Planner<'_> {
         let own = self.own_build_script(unit);
         for script in &scripts {
             let action = self.by_unit[script];
-            inputs.push(Input { at: self.out_dir(*script), source: InputSource::OutDir(action) });
+            inputs.push(Input {
+                at: self.out_dir(*script),
+                source: InputSource::OutDir(action),
+            });
             add_need(dependencies, action, Needs::Everything);
         }
         let actions: Vec<ActionIndex> = scripts.iter().map(|script| self.by_unit[script]).collect();
         if !actions.is_empty() {
             arguments.push(Argument::LibraryPaths(actions));
         }
-        let links_libraries =
-            unit.target.is_lib() || !self.package(unit).targets.iter().any(|target| target.is_lib());
+        let links_libraries = unit.target.is_lib()
+            || !self
+                .package(unit)
+                .targets
+                .iter()
+                .any(|target| target.is_lib());
         let applicable = link_arg_targets(&unit.target, unit.mode);
         for script in &scripts {
             let action = self.by_unit[script];
@@ -545,7 +669,10 @@ impl Planner<'_> {
                 targets.retain(|target| *target == LinkArgTarget::Cdylib);
             }
             if !targets.is_empty() {
-                arguments.push(Argument::LinkArgs { of: action, targets });
+                arguments.push(Argument::LinkArgs {
+                    of: action,
+                    targets,
+                });
             }
         }
         let own: Vec<ActionIndex> = own.iter().map(|script| self.by_unit[script]).collect();
@@ -571,11 +698,21 @@ impl Planner<'_> {
                 continue;
             }
             let action = self.by_unit[&dependency.unit];
-            let Outputs::Files(files) = &self.actions[action.0].outputs else { continue };
-            let Some(program) = files.first() else { continue };
+            let Outputs::Files(files) = &self.actions[action.0].outputs else {
+                continue;
+            };
+            let Some(program) = files.first() else {
+                continue;
+            };
             let at = self.out(dependency.unit);
             binaries.insert(other.target.name.clone(), format!("{at}/{}", program.name));
-            inputs.push(Input { at, source: InputSource::Files { action, names: vec![program.name.clone()] } });
+            inputs.push(Input {
+                at,
+                source: InputSource::Files {
+                    action,
+                    names: vec![program.name.clone()],
+                },
+            });
             add_need(dependencies, action, Needs::Everything);
         }
         binaries
@@ -608,30 +745,43 @@ impl Planner<'_> {
                 && let Some(file) = files.first()
             {
                 let at = self.out(dependency.unit);
-                program = RelPath::new(file.name.clone()).ok().map(|name| at.join(&name));
+                program = RelPath::new(file.name.clone())
+                    .ok()
+                    .map(|name| at.join(&name));
                 inputs.push(Input {
                     at,
-                    source: InputSource::Files { action, names: vec![file.name.clone()] },
+                    source: InputSource::Files {
+                        action,
+                        names: vec![file.name.clone()],
+                    },
                 });
             }
         }
-        let program = program.ok_or(PlanError::UnsupportedMode { what: "a build script without a program" })?;
+        let program = program.ok_or(PlanError::UnsupportedMode {
+            what: "a build script without a program",
+        })?;
         let granted = self.input.granted.get(&unit.package);
-        let mut environment = env::build_script(&env::BuildScriptEnv {
-            package,
+        let mut environment = env::BuildScript {
+            common: self.common_environment(
+                package,
+                &place,
+                self.cargo().as_str(),
+                &[self.library_path()],
+            ),
             unit,
-            manifest_directory: place.root.as_str(),
-            cargo: self.cargo().as_str(),
+            target: self.target_info(unit),
+            host: &self.input.rust.version.host,
+            out_dir: out_dir.as_str(),
+            jobs: NUM_JOBS,
             rustc: self.tool("rustc").as_str(),
             rustdoc: self.tool("rustdoc").as_str(),
             linker: None,
-            out_dir: out_dir.as_str(),
-            host: &self.input.rust.version.host,
-            target: self.target_info(unit),
-            jobs: NUM_JOBS,
             rustflags: self.input.rustflags,
-        });
-        self.add_process_environment(&mut environment);
+            makeflags: Some(&makeflags()),
+            dependencies: &[],
+        }
+        .variables();
+        add_process_environment(&mut environment, &self.input.layout.toolchain());
         if let Some(granted) = granted {
             environment.extend(granted.environment.clone());
         }
@@ -662,14 +812,20 @@ impl Planner<'_> {
         for root in &self.input.units.roots {
             let unit = self.input.units.unit(*root);
             let action = self.by_unit[root];
-            let Outputs::Files(files) = &self.actions[action.0].outputs else { continue };
+            let Outputs::Files(files) = &self.actions[action.0].outputs else {
+                continue;
+            };
             for file in files {
                 if file.role == OutputRole::Metadata {
                     continue;
                 }
-                let Some(name) = self.artifact_name(*root, unit, &file.name) else { continue };
-                let path = RelPath::new(name)
-                    .map_err(|source| PlanError::Path { package: unit.package.clone(), source })?;
+                let Some(name) = self.artifact_name(*root, unit, &file.name) else {
+                    continue;
+                };
+                let path = RelPath::new(name).map_err(|source| PlanError::Path {
+                    package: unit.package.clone(),
+                    source,
+                })?;
                 artifacts.push(Artifact {
                     action,
                     output: file.name.clone(),
@@ -678,12 +834,13 @@ impl Planner<'_> {
                         Platform::Host => None,
                         Platform::Target(triple) => Some(triple.to_string()),
                     },
-                    executable: rustc::is_any_test(unit.mode)
+                    executable: unit.mode.is_any_test()
                         || matches!(unit.target.kind, TargetKind::Bin | TargetKind::ExampleBin),
                 });
             }
         }
-        artifacts.sort_by(|left, right| (&left.triple, &left.path).cmp(&(&right.triple, &right.path)));
+        artifacts
+            .sort_by(|left, right| (&left.triple, &left.path).cmp(&(&right.triple, &right.path)));
         artifacts.dedup();
         Ok(artifacts)
     }
@@ -691,7 +848,7 @@ impl Planner<'_> {
     /// The name of an artifact below the profile's directory: cargo's, where it puts the file beside the others.
     fn artifact_name(&self, index: UnitIndex, unit: &Unit, file: &str) -> Option<String> {
         let identity = self.identities[index.0].as_str();
-        if rustc::is_any_test(unit.mode) {
+        if unit.mode.is_any_test() {
             return Some(format!("deps/{}-{identity}", unit.target.crate_name()));
         }
         let plain = file.replace(&format!("-{identity}"), "");
@@ -710,12 +867,39 @@ impl Planner<'_> {
     }
 }
 
+/// `CARGO_MAKEFLAGS`, the same on every machine.
+fn makeflags() -> String {
+    let (read, write) = JOBSERVER_DESCRIPTORS;
+    format!("-j --jobserver-fds={read},{write} --jobserver-auth={read},{write}")
+}
+
+/// What every process of a build gets, whatever it is.
+fn add_process_environment(environment: &mut BTreeMap<String, String>, toolchain: &SandboxPath) {
+    let fixed = [
+        ("LANG", "C.UTF-8".to_owned()),
+        (
+            "PATH",
+            format!("{toolchain}/bin:/usr/local/bin:/usr/bin:/bin"),
+        ),
+        // The date that tools stamp into what they make: the first that zip archives can express.
+        ("SOURCE_DATE_EPOCH", "315532800".to_owned()),
+        ("TMPDIR", "/tmp".to_owned()),
+        ("TZ", "UTC".to_owned()),
+    ];
+    for (name, value) in fixed {
+        environment.entry(name.to_owned()).or_insert(value);
+    }
+}
+
 fn text(argument: &str) -> Argument {
     Argument::Text(argument.to_owned())
 }
 
 fn tree_ref(system: &SystemTree) -> TreeRef {
-    TreeRef { digest: system.tree, size_bytes: system.tree_size_bytes }
+    TreeRef {
+        digest: system.tree,
+        size_bytes: system.tree_size_bytes,
+    }
 }
 
 fn add_need(dependencies: &mut BTreeMap<ActionIndex, Needs>, action: ActionIndex, needs: Needs) {
@@ -725,7 +909,11 @@ fn add_need(dependencies: &mut BTreeMap<ActionIndex, Needs>, action: ActionIndex
 
 /// A relative host path as text; `None` for the empty path.
 fn relative_path(path: &Path) -> Result<Option<RelPath>, crate::path::PathError> {
-    if path.as_os_str().is_empty() { Ok(None) } else { RelPath::new(path.to_string_lossy()).map(Some) }
+    if path.as_os_str().is_empty() {
+        Ok(None)
+    } else {
+        RelPath::new(path.to_string_lossy()).map(Some)
+    }
 }
 
 /// The kinds of link arguments that count for a target.
@@ -759,11 +947,19 @@ fn label(unit: &Unit) -> String {
         (_, TargetKind::CustomBuild) => "build script".to_owned(),
         (Mode::Test | Mode::Check { test: true }, TargetKind::Lib(_)) => "lib test".to_owned(),
         (_, TargetKind::Lib(_)) => "lib".to_owned(),
-        (Mode::Test | Mode::Check { test: true }, TargetKind::Bin) => format!("bin \"{}\" test", unit.target.name),
+        (Mode::Test | Mode::Check { test: true }, TargetKind::Bin) => {
+            format!("bin \"{}\" test", unit.target.name)
+        }
         (_, TargetKind::Bin) => format!("bin \"{}\"", unit.target.name),
         (_, TargetKind::Test) => format!("test \"{}\"", unit.target.name),
         (_, TargetKind::Bench) => format!("bench \"{}\"", unit.target.name),
-        (_, TargetKind::ExampleBin | TargetKind::ExampleLib(_)) => format!("example \"{}\"", unit.target.name),
+        (_, TargetKind::ExampleBin | TargetKind::ExampleLib(_)) => {
+            format!("example \"{}\"", unit.target.name)
+        }
     };
-    format!("{} {} ({what})", unit.package.name(), unit.package.version())
+    format!(
+        "{} {} ({what})",
+        unit.package.name(),
+        unit.package.version()
+    )
 }

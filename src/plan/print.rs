@@ -32,15 +32,20 @@ struct Document<'a> {
 
 /// The graph as JSON, with a line feed at the end.
 pub fn json(graph: &ActionGraph) -> String {
-    let document = Document { version: VERSION, graph };
-    let mut text = serde_json::to_string_pretty(&document).expect("texts, lists and maps have a JSON form");
+    let document = Document {
+        version: VERSION,
+        graph,
+    };
+    let mut text =
+        serde_json::to_string_pretty(&document).expect("texts, lists and maps have a JSON form");
     text.push('\n');
     text
 }
 
 /// The graph in Graphviz's language: an edge goes from an action to what it needs, dashed if metadata is enough.
 pub fn dot(graph: &ActionGraph) -> String {
-    let mut text = String::from("digraph kiln {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n");
+    let mut text =
+        String::from("digraph kiln {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n");
     for (index, action) in graph.actions.iter().enumerate() {
         let shape = match action.kind {
             ActionKind::Rustc => "box",
@@ -49,7 +54,10 @@ pub fn dot(graph: &ActionGraph) -> String {
         };
         let label = action.label.replace('\\', "\\\\").replace('"', "\\\"");
         let id = &action.id.to_hex()[..12];
-        let _ = writeln!(text, "  a{index} [shape={shape}, label=\"{label}\\n{id}\"];");
+        let _ = writeln!(
+            text,
+            "  a{index} [shape={shape}, label=\"{label}\\n{id}\"];"
+        );
     }
     for (index, action) in graph.actions.iter().enumerate() {
         for (dependency, needs) in &action.dependencies {

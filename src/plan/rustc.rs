@@ -9,7 +9,9 @@ use crate::path::SandboxPath;
 use crate::plan::graph::{OutputFile, OutputRole};
 use crate::plan::identity::UnitIdentity;
 use crate::toolchain::model::TargetInfo;
-use crate::unit::graph::{DebugInfo, Lto, Mode, PanicStrategy, Platform, Strip, StripInner, Unit, UnitProfile};
+use crate::unit::graph::{
+    DebugInfo, Lto, Mode, PanicStrategy, Platform, Strip, StripInner, Unit, UnitProfile,
+};
 use crate::unit::lto::LtoMode;
 
 /// What the arguments of one compilation follow from, besides the unit itself.
@@ -27,34 +29,31 @@ pub(super) struct Compilation<'a> {
     /// `-C linker=…`, where one is configured.
     pub(super) linker: Option<&'a SandboxPath>,
     pub(super) toolchain: &'a SandboxPath,
+    /// The value of `--json`.
+    pub(super) json: &'a str,
 }
 
 /// Whether compiling `unit` needs the object code of what it depends on, not only metadata.
 pub(super) fn requires_upstream_objects(unit: &Unit) -> bool {
-    is_any_test(unit.mode)
+    unit.mode.is_any_test()
         || match &unit.target.kind {
-            TargetKind::Lib(types) | TargetKind::ExampleLib(types) => {
-                types.iter().any(|crate_type| !matches!(crate_type, CrateType::Lib | CrateType::Rlib))
-            }
+            TargetKind::Lib(types) | TargetKind::ExampleLib(types) => types
+                .iter()
+                .any(|crate_type| !matches!(crate_type, CrateType::Lib | CrateType::Rlib)),
             _ => true,
         }
 }
 
 /// Whether `unit` is linked: something that calls the linker.
 pub(super) fn is_linked(unit: &Unit) -> bool {
-    !is_check(unit.mode)
-        && (is_any_test(unit.mode)
+    !unit.mode.is_check()
+        && (unit.mode.is_any_test()
             || unit.target.crate_types().iter().any(|crate_type| {
-                !matches!(crate_type, CrateType::Lib | CrateType::Rlib | CrateType::Staticlib)
+                !matches!(
+                    crate_type,
+                    CrateType::Lib | CrateType::Rlib | CrateType::Staticlib
+                )
             }))
-}
-
-pub(super) fn is_any_test(mode: Mode) -> bool {
-    matches!(mode, Mode::Test | Mode::Check { test: true } | Mode::Doctest)
-}
-
-pub(super) fn is_check(mode: Mode) -> bool {
-    matches!(mode, Mode::Check { .. })
 }
 
 /// The values of `debug` as `-C debuginfo` takes them; `None` for none.
@@ -78,7 +77,9 @@ pub(super) fn panic_value(panic: PanicStrategy) -> &'static str {
 
 pub(super) fn strip_value(strip: &Strip) -> Option<&str> {
     match strip {
-        Strip::Resolved(StripInner::Named(name)) | Strip::Deferred(StripInner::Named(name)) => Some(name),
+        Strip::Resolved(StripInner::Named(name)) | Strip::Deferred(StripInner::Named(name)) => {
+            Some(name)
+        }
         Strip::Resolved(StripInner::None) | Strip::Deferred(StripInner::None) => None,
     }
 }
@@ -107,10 +108,10 @@ pub(super) fn lto_arguments(lto: &LtoMode) -> Vec<String> {
 /// Whether the files that rustc writes carry the unit's identity in their names. Where cargo leaves it out so do we,
 /// and for programs as well: each unit has a directory of its own, so nothing clashes.
 fn has_extra_filename(package: &Package, target: &Target, mode: Mode) -> bool {
-    if is_check(mode) {
+    if mode.is_check() {
         return true;
     }
-    if is_any_test(mode) || target.crate_types() == [CrateType::Bin] {
+    if mode.is_any_test() || target.crate_types() == [CrateType::Bin] {
         return false;
     }
     let shared = target
@@ -133,25 +134,40 @@ pub(super) fn output_files(
     } else {
         target.crate_name()
     };
-    let metadata = || OutputFile { name: format!("lib{stem}.rmeta"), role: OutputRole::Metadata };
-    if is_check(unit.mode) {
+    let metadata = || OutputFile {
+        name: format!("lib{stem}.rmeta"),
+        role: OutputRole::Metadata,
+    };
+    if unit.mode.is_check() {
         return Ok(vec![metadata()]);
     }
-    let crate_types =
-        if is_any_test(unit.mode) { vec![CrateType::Bin] } else { target.crate_types() };
+    let crate_types = if unit.mode.is_any_test() {
+        vec![CrateType::Bin]
+    } else {
+        target.crate_types()
+    };
     let mut files = Vec::new();
     for crate_type in &crate_types {
         // `lib` is the compiler's preferred kind of library, which has been `rlib` everywhere.
-        let asked = if *crate_type == CrateType::Lib { &CrateType::Rlib } else { crate_type };
-        let (prefix, suffix) = info
-            .file_names
-            .get(asked.as_str())
-            .ok_or_else(|| UnsupportedCrateType { crate_type: asked.as_str().to_owned() })?;
+        let asked = if *crate_type == CrateType::Lib {
+            &CrateType::Rlib
+        } else {
+            crate_type
+        };
+        let (prefix, suffix) =
+            info.file_names
+                .get(asked.as_str())
+                .ok_or_else(|| UnsupportedCrateType {
+                    crate_type: asked.as_str().to_owned(),
+                })?;
         let role = match asked {
             CrateType::Rlib | CrateType::Dylib | CrateType::ProcMacro => OutputRole::Linkable,
             _ => OutputRole::Normal,
         };
-        let file = OutputFile { name: format!("{prefix}{stem}{suffix}"), role };
+        let file = OutputFile {
+            name: format!("{prefix}{stem}{suffix}"),
+            role,
+        };
         if !files.contains(&file) {
             files.push(file);
         }
@@ -173,7 +189,7 @@ pub(super) fn base_arguments(compilation: &Compilation<'_>) -> Vec<String> {
     let Compilation { unit, package, .. } = compilation;
     let target = &unit.target;
     let profile = &unit.profile;
-    let test = is_any_test(unit.mode);
+    let test = unit.mode.is_any_test();
     let mut arguments: Vec<String> = Vec::new();
     let mut push = |argument: &str| arguments.push(argument.to_owned());
 
@@ -182,7 +198,7 @@ pub(super) fn base_arguments(compilation: &Compilation<'_>) -> Vec<String> {
     push(&format!("--edition={}", target.edition.as_str()));
     push(&compilation.source);
     push("--error-format=json");
-    push("--json=diagnostic-rendered-ansi,artifacts,future-incompat");
+    push(&format!("--json={}", compilation.json));
 
     let mut has_dylib = false;
     if !test {
@@ -223,15 +239,22 @@ pub(super) fn base_arguments(compilation: &Compilation<'_>) -> Vec<String> {
     push("--check-cfg");
     push("cfg(docsrs,test)");
     push("--check-cfg");
-    let features: Vec<String> =
-        package.summary.features.keys().map(|feature| format!("\"{feature}\"")).collect();
+    let features: Vec<String> = package
+        .summary
+        .features
+        .keys()
+        .map(|feature| format!("\"{feature}\""))
+        .collect();
     push(&format!("cfg(feature, values({}))", features.join(", ")));
 
     push("-C");
     push(&format!("metadata={}", compilation.identity.as_str()));
     if has_extra_filename(package, target, unit.mode) {
         push("-C");
-        push(&format!("extra-filename=-{}", compilation.identity.as_str()));
+        push(&format!(
+            "extra-filename=-{}",
+            compilation.identity.as_str()
+        ));
     }
     if profile.rpath {
         push("-C");
@@ -256,7 +279,11 @@ pub(super) fn base_arguments(compilation: &Compilation<'_>) -> Vec<String> {
     arguments
 }
 
-fn codegen_arguments(push: &mut impl FnMut(&str), profile: &UnitProfile, compilation: &Compilation<'_>) {
+fn codegen_arguments(
+    push: &mut impl FnMut(&str),
+    profile: &UnitProfile,
+    compilation: &Compilation<'_>,
+) {
     let optimised = &*profile.opt_level != "0";
     let mut codegen = |option: &str| {
         push("-C");
@@ -277,7 +304,11 @@ fn codegen_arguments(push: &mut impl FnMut(&str), profile: &UnitProfile, compila
     if let Some(debuginfo) = debuginfo_value(profile.debug) {
         codegen(&format!("debuginfo={debuginfo}"));
         if let Some(split) = &profile.split_debuginfo
-            && compilation.target_info.split_debuginfo.iter().any(|kind| **kind == **split)
+            && compilation
+                .target_info
+                .split_debuginfo
+                .iter()
+                .any(|kind| **kind == **split)
         {
             codegen(&format!("split-debuginfo={split}"));
         }
@@ -295,9 +326,17 @@ fn codegen_arguments(push: &mut impl FnMut(&str), profile: &UnitProfile, compila
     // `overflow-checks` follows `debug-assertions`, and that one follows `opt-level`: only differences are said.
     let assertions = profile.debug_assertions;
     if assertions == optimised {
-        codegen(if assertions { "debug-assertions=on" } else { "debug-assertions=off" });
+        codegen(if assertions {
+            "debug-assertions=on"
+        } else {
+            "debug-assertions=off"
+        });
     }
     if profile.overflow_checks != assertions {
-        codegen(if profile.overflow_checks { "overflow-checks=on" } else { "overflow-checks=off" });
+        codegen(if profile.overflow_checks {
+            "overflow-checks=on"
+        } else {
+            "overflow-checks=off"
+        });
     }
 }
