@@ -16,10 +16,11 @@ use kiln::message::cargo_json::{
 };
 use kiln::message::rustc::Message;
 use kiln::package::{FeatureName, PackageId, PackageName, SourceId, SourceKind, Summary};
-use kiln::plan::env::{BuildScript, Common, Compile, Process, ProfileRoot, Variables};
+use kiln::plan::env::{BuildScript, Common, Compile, Process, Variables};
 use kiln::toolchain::model::TargetInfo;
 use kiln::unit::graph::{
-    DebugInfo, Lto, Mode, PanicStrategy, Platform, Strip, StripInner, Unit, UnitProfile,
+    DebugInfo, Lto, Mode, PanicStrategy, Platform, ProfileRoot, Strip, StripInner, Unit,
+    UnitProfile,
 };
 
 const DUMP: &str = r#"
@@ -280,6 +281,7 @@ fn package(scratch: &Scratch) -> Package {
 fn profile() -> UnitProfile {
     UnitProfile {
         name: "dev".into(),
+        root: ProfileRoot::Debug,
         opt_level: "0".into(),
         lto: Lto::Bool(false),
         codegen_units: None,
@@ -292,6 +294,7 @@ fn profile() -> UnitProfile {
         panic: PanicStrategy::Unwind,
         strip: Strip::Deferred(StripInner::None),
         rustflags: Vec::new(),
+        hint_mostly_unused: None,
     }
 }
 
@@ -398,7 +401,6 @@ fn cargo_sets_the_same_variables() {
         host: &info.triple,
         out_dir: &out_dir,
         jobs: 2,
-        profile_root: ProfileRoot::Debug,
         rustc: &tool("rustc"),
         rustdoc: &tool("rustdoc"),
         linker: None,
