@@ -8,12 +8,18 @@ compile_error!(
     "kiln runs on Linux on x86_64 and aarch64 only: its sandbox is made of Landlock and seccomp"
 );
 
+pub mod attest;
+//CLI
+pub mod diag;
 pub mod digest;
 pub mod directive;
+//DRIVER
+//EXEC
 pub mod manifest;
 pub mod message;
 pub mod package;
 pub mod path;
+pub mod plan;
 pub mod reapi;
 pub mod registry;
 pub mod resolve;

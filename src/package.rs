@@ -412,7 +412,8 @@ pub enum DependencyKind {
 pub struct Dependency {
     /// The name of the package that is wanted (`package = "…"`, or the key).
     pub package: PackageName,
-    /// The key in the manifest where it differs from [`Dependency::package`] (a renamed dependency).
+    /// The key in the manifest if it states `package = "…"`, even one that is equal to the key: as in cargo, the crate
+    /// then goes by this name, whatever its library is named.
     pub renamed: Option<PackageName>,
     /// Which versions will do.
     pub requirement: VersionReq,
@@ -462,6 +463,23 @@ pub enum FeatureValue {
         /// `?`: only if something else activates the dependency.
         weak: bool,
     },
+}
+
+impl fmt::Display for FeatureValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Feature(name) => fmt::Display::fmt(name, f),
+            Self::Dependency(name) => write!(f, "dep:{name}"),
+            Self::DependencyFeature {
+                dependency,
+                feature,
+                weak,
+            } => {
+                let mark = if *weak { "?" } else { "" };
+                write!(f, "{dependency}{mark}/{feature}")
+            }
+        }
+    }
 }
 
 /// The features of a package, those that cargo implies for optional dependencies included.

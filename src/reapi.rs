@@ -503,7 +503,7 @@ mod tests {
             }],
             node_properties: None,
         };
-        let mut expected = Vec::new();
+        let mut expected: Vec<u8> = Vec::new();
         expected.extend(b"\x0a\x0d\x0a\x01f\x12\x06");
         expected.extend(d);
         expected.extend(b"\x20\x01\x12\x0b\x0a\x01d\x12\x06");

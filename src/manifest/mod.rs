@@ -1,9 +1,30 @@
 //! `Cargo.toml` and `Cargo.lock`: read, checked and lowered to values.
+//!
+//! A manifest is parsed by the types of `cargo-util-schemas` ([`read`]), completed from its workspace's root
+//! ([`inherit`]), and lowered to a [`model::Package`]: its dependencies, its features with the implicit ones, and its
+//! targets with those that only the file system tells of. [`load_workspace`] does so for the root, the members and
+//! every path package that they reach.
 
+mod dependency;
+mod error;
+pub mod features;
+mod inherit;
+mod lints;
 pub mod lock;
 pub mod model;
+mod package;
+mod paths;
+mod profiles;
+mod read;
 pub mod source_text;
+mod targets;
 pub mod text;
+mod workspace;
+
+pub use error::ManifestError;
+pub use package::read_package;
+pub use read::{ManifestContext, find_manifest};
+pub use workspace::load_workspace;
 
 #[cfg(test)]
 mod tests;

@@ -46,10 +46,6 @@ impl fmt::Display for Place {
 
 /// Where the value stands that `keys` lead to in the TOML document `text`: the range of the innermost key that exists.
 /// Array elements are led to by their index.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "manifests point at their keys next")
-)]
 pub(crate) fn locate(text: &str, keys: &[String]) -> Option<Range<usize>> {
     let document = toml::de::DeTable::parse(text).ok()?;
     let mut found = None;

@@ -36,6 +36,21 @@ pub enum Mode {
     RunCustomBuild,
 }
 
+impl Mode {
+    /// Whether it is a test of any kind: cargo gives such units dev-dependencies and unwinding panics.
+    pub fn is_any_test(self) -> bool {
+        matches!(
+            self,
+            Mode::Test | Mode::Check { test: true } | Mode::Doctest
+        )
+    }
+
+    /// Whether only metadata is wanted.
+    pub fn is_check(self) -> bool {
+        matches!(self, Mode::Check { .. })
+    }
+}
+
 /// `lto`
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lto {
@@ -91,11 +106,22 @@ pub enum StripInner {
     Named(String),
 }
 
+/// From which of cargo's two built-in profiles a profile descends in the end: the `PROFILE` of build scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProfileRoot {
+    /// `release`
+    Release,
+    /// `debug`
+    Debug,
+}
+
 /// The profile of one unit, all overrides applied. Fields and defaults: cargo's `Profile`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnitProfile {
     /// The profile's name (`dev`, `release`, …).
     pub name: Arc<str>,
+    /// Whether it inherits from `dev` or from `release`.
+    pub root: ProfileRoot,
     /// `opt-level`: `0` to `3`, `s`, `z`.
     pub opt_level: Arc<str>,
     /// `lto`
@@ -120,6 +146,8 @@ pub struct UnitProfile {
     pub strip: Strip,
     /// `rustflags` of the profile (nightly-only in cargo's manifest; always empty today).
     pub rustflags: Vec<Arc<str>>,
+    /// `hint-mostly-unused` (cargo prints it, but acts on it only under a nightly flag).
+    pub hint_mostly_unused: Option<bool>,
 }
 
 /// Index of a unit in [`UnitGraph::units`].
@@ -165,6 +193,8 @@ pub struct UnitGraph {
     pub units: Vec<Unit>,
     /// What the user asked for.
     pub roots: Vec<UnitIndex>,
+    /// What the user is to be told about the request, each a whole message. Not part of cargo's unit graph.
+    pub warnings: Vec<String>,
 }
 
 impl UnitGraph {

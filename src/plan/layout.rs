@@ -1,0 +1,102 @@
+//! Where an action sees things: canonical paths.
+//!
+//! Every path is a pure function of what a unit *is*, never of content, of the user or of the checkout, because
+//! paths reach outputs: through `env!("OUT_DIR")`, `file!()`, debug information and the names that C builds derive
+//! from them.
+//!
+//! ```text
+//! <prefix>/toolchain                         the Rust toolchain
+//! <prefix>/workspace[/<member>]              packages beneath the workspace's root; the working directory of their rustc
+//! <prefix>/src/<name>-<version>              packages of the default registry
+//! <prefix>/src/<name>-<version>-<source>     packages of other sources; <source> is 8 digits of a hash of its address
+//! <prefix>/out/<name>-<unit>                 what a unit writes; <unit> is the unit's 16-digit identity
+//! ```
+//!
+//! The prefix is `/kiln`. Where a process cannot be given a root of its own and the machine has no `/kiln`, it is a
+//! directory of the store; the paths are then not canonical, and the attestation says so.
+
+use crate::package::{PackageId, SourceId, SourceKind};
+use crate::path::{RelPath, SandboxPath};
+
+/// The prefix that makes paths canonical.
+pub const CANONICAL_PREFIX: &str = "/kiln";
+
+/// The roots of an action's view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    prefix: SandboxPath,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self::new(SandboxPath::new(CANONICAL_PREFIX).expect("the prefix is absolute and normal"))
+    }
+}
+
+impl Layout {
+    /// A layout below `prefix`.
+    pub fn new(prefix: SandboxPath) -> Self {
+        Self { prefix }
+    }
+
+    /// The prefix itself.
+    pub fn prefix(&self) -> &SandboxPath {
+        &self.prefix
+    }
+
+    /// Whether the paths are the same on every machine.
+    pub fn is_canonical(&self) -> bool {
+        self.prefix.as_str() == CANONICAL_PREFIX
+    }
+
+    fn below(&self, rest: &str) -> SandboxPath {
+        let rest =
+            RelPath::new(rest).expect("roots are made of names that are safe as path components");
+        self.prefix.join(&rest)
+    }
+
+    /// The Rust toolchain.
+    pub fn toolchain(&self) -> SandboxPath {
+        self.below("toolchain")
+    }
+
+    /// The root of the workspace.
+    pub fn workspace(&self) -> SandboxPath {
+        self.below("workspace")
+    }
+
+    /// The directory of a package that lies `relative` to the workspace's root (`None`: it is the root).
+    pub fn member(&self, relative: Option<&RelPath>) -> SandboxPath {
+        let root = self.workspace();
+        relative.map_or(root.clone(), |relative| root.join(relative))
+    }
+
+    /// The directory of a package that does not lie in the workspace.
+    pub fn source(&self, package: &PackageId) -> SandboxPath {
+        let name = format!("{}-{}", package.name(), package.version());
+        match source_suffix(package.source()) {
+            None => self.below(&format!("src/{name}")),
+            Some(suffix) => self.below(&format!("src/{name}-{suffix}")),
+        }
+    }
+
+    /// The directory that a unit of package `name` writes; `identity` is 16 hexadecimal digits.
+    pub fn out(&self, name: &str, identity: &str) -> SandboxPath {
+        self.below(&format!("out/{name}-{identity}"))
+    }
+}
+
+/// Eight digits that tell sources other than the default registry apart; nothing of the machine is in them.
+fn source_suffix(source: &SourceId) -> Option<String> {
+    let address = match source.kind() {
+        SourceKind::Registry {
+            is_crates_io: true, ..
+        } => return None,
+        SourceKind::Registry { url, .. } => url.clone(),
+        SourceKind::Git { url, precise, .. } => {
+            format!("{url}#{}", precise.as_deref().unwrap_or(""))
+        }
+        SourceKind::Path(_) => "path".to_owned(),
+    };
+    Some(blake3::hash(address.as_bytes()).to_hex()[..8].to_owned())
+}

@@ -1,0 +1,965 @@
+//! Planning: units, sources, toolchains and grants become the locked action graph.
+//!
+//! Planning is pure. Everything it needs comes in as values in a [`PlanInput`]; it writes nothing, runs nothing and
+//! reads nothing, and equal inputs give byte-identical graphs.
+//!
+//! Each compilation and each run of a build script is one action. What it sees at which path is decided in
+//! [`layout`]; which name a unit has there in [`identity`]; which arguments `rustc` gets in `rustc`; and the ids are
+//! computed in `encode`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::digest::ActionId;
+use crate::directive::LinkArgTarget;
+use crate::manifest::model::{Package, Target, TargetKind, Workspace};
+use crate::package::PackageId;
+use crate::path::{RelPath, SandboxPath};
+use crate::plan::graph::{
+    ActionGraph, ActionIndex, ActionKind, Argument, Artifact, Input, InputSource, Needs,
+    OutputRole, Outputs, PlannedAction,
+};
+use crate::plan::identity::UnitIdentity;
+use crate::plan::layout::Layout;
+use crate::plan::rustc::{Compilation, requires_upstream_objects};
+use crate::toolchain::model::{RustToolchain, SystemTree, TargetInfo};
+use crate::tree::TreeRef;
+use crate::unit::graph::{Mode, Platform, Unit, UnitGraph, UnitIndex};
+use crate::unit::lto::LtoMode;
+
+mod encode;
+pub mod env;
+pub mod graph;
+pub mod identity;
+pub mod layout;
+pub mod print;
+mod rustc;
+
+/// The descriptors under which every action knows the jobserver; fixed, since they stand in its environment.
+pub const JOBSERVER_DESCRIPTORS: (i32, i32) = (3, 4);
+
+/// How many jobs a build script is told that it may run. The number is part of the key of its run, so it cannot be
+/// the number of this machine; what really runs at once is decided by the jobserver.
+const NUM_JOBS: u32 = 4;
+
+/// All that planning looks at.
+#[derive(Debug)]
+pub struct PlanInput<'a> {
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// The units to plan.
+    pub units: &'a UnitGraph,
+    /// How LTO is done for each unit, by index.
+    pub lto: &'a [LtoMode],
+    /// The packages of the units.
+    pub packages: &'a BTreeMap<PackageId, Arc<Package>>,
+    /// The content of each of these packages.
+    pub sources: &'a BTreeMap<PackageId, TreeRef>,
+    /// The Rust toolchain.
+    pub rust: &'a RustToolchain,
+    /// What a compilation that links nothing sees at `/`: the libraries that rustc itself is linked with.
+    pub runtime: &'a SystemTree,
+    /// What a linking compilation or a build script sees at `/`: the C toolchain as well.
+    pub system: &'a SystemTree,
+    /// Packages whose build script is granted more: what it sees at `/`, and the variables that it gets.
+    pub granted: &'a BTreeMap<PackageId, Granted>,
+    /// Where things are seen.
+    pub layout: &'a Layout,
+    /// Flags for every rustc, from configuration.
+    pub rustflags: &'a [String],
+    /// `[env]` of the configuration, resolved.
+    pub configured_environment: &'a BTreeMap<String, String>,
+    /// The value of rustc's `--json`: it depends on the message format.
+    pub rustc_json: &'a str,
+    /// Digest of each sandbox profile, by name.
+    pub profile_digests: &'a BTreeMap<String, String>,
+    /// The packages that the user asked for.
+    pub primary: &'a BTreeSet<PackageId>,
+    /// The name of the directory of the build profile: `debug`, `release`, `<name>`.
+    pub profile_directory: &'a str,
+}
+
+/// What policy grants to one package's build script.
+#[derive(Debug, Clone)]
+pub struct Granted {
+    /// What it sees at `/`.
+    pub system: SystemTree,
+    /// Variables and their values.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Why a graph cannot be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A target's source lies outside its package.
+    #[error(
+        "the source file `{path}` of target `{target}` lies outside its package `{package}`",
+        path = path.display()
+    )]
+    SourceOutsidePackage {
+        /// The package.
+        package: PackageId,
+        /// The target.
+        target: String,
+        /// The file.
+        path: std::path::PathBuf,
+    },
+    /// The target platform cannot make this crate type.
+    #[error(
+        "`{package}`: target `{target}` is a `{crate_type}`, which `{triple}` does not support"
+    )]
+    UnsupportedCrateType {
+        /// The package.
+        package: PackageId,
+        /// The target.
+        target: String,
+        /// The crate type.
+        crate_type: String,
+        /// The platform.
+        triple: String,
+    },
+    /// A unit's mode has no action yet.
+    #[error("{what} cannot be planned as an action yet")]
+    UnsupportedMode {
+        /// The kind of unit.
+        what: &'static str,
+    },
+    /// A path of a package is not a valid path for an action.
+    #[error("a path of package `{package}` cannot be given to an action")]
+    Path {
+        /// The package.
+        package: PackageId,
+        /// Why.
+        #[source]
+        source: crate::path::PathError,
+    },
+}
+
+impl PlanError {
+    /// What the user can do about it.
+    pub fn help(&self) -> Option<String> {
+        Some(match self {
+            PlanError::SourceOutsidePackage { .. } => {
+                "an action sees its own package and nothing else: move the file into the package"
+                    .to_owned()
+            }
+            PlanError::UnsupportedCrateType { .. } => {
+                "leave the crate type out for this platform, or build for another `--target`"
+                    .to_owned()
+            }
+            PlanError::UnsupportedMode { .. } => {
+                "use cargo for this one until kiln can do it".to_owned()
+            }
+            PlanError::Path { .. } => "rename the directory".to_owned(),
+        })
+    }
+}
+
+/// Plans all of `input`.
+pub fn plan(input: &PlanInput<'_>) -> Result<ActionGraph, PlanError> {
+    let identities = identity::identities(
+        input.workspace,
+        input.units,
+        input.lto,
+        &input.rust.version.verbose,
+        input.rustflags,
+    );
+    let mut planner = Planner {
+        input,
+        identities,
+        by_unit: BTreeMap::new(),
+        actions: Vec::new(),
+    };
+    for unit in identity::topological(input.units) {
+        let action = planner.action(unit)?;
+        planner
+            .by_unit
+            .insert(unit, ActionIndex(planner.actions.len()));
+        planner.actions.push(action);
+    }
+    encode::assign_ids(&mut planner.actions);
+    let artifacts = planner.artifacts()?;
+    Ok(ActionGraph {
+        actions: planner.actions,
+        artifacts,
+    })
+}
+
+struct Planner<'a> {
+    input: &'a PlanInput<'a>,
+    identities: Vec<UnitIdentity>,
+    by_unit: BTreeMap<UnitIndex, ActionIndex>,
+    actions: Vec<PlannedAction>,
+}
+
+/// Where a package is seen.
+struct Place {
+    /// The package's directory.
+    root: SandboxPath,
+    /// The working directory of its rustc.
+    directory: SandboxPath,
+}
+
+impl Planner<'_> {
+    fn package(&self, unit: &Unit) -> &Arc<Package> {
+        &self.input.packages[&unit.package]
+    }
+
+    fn place(&self, package: &Package) -> Result<Place, PlanError> {
+        let layout = self.input.layout;
+        match package.root().strip_prefix(&self.input.workspace.root) {
+            Ok(relative) => {
+                let relative = relative_path(relative).map_err(|source| PlanError::Path {
+                    package: package.id().clone(),
+                    source,
+                })?;
+                Ok(Place {
+                    root: layout.member(relative.as_ref()),
+                    directory: layout.workspace(),
+                })
+            }
+            Err(_) => {
+                let root = layout.source(package.id());
+                Ok(Place {
+                    directory: root.clone(),
+                    root,
+                })
+            }
+        }
+    }
+
+    fn target_info(&self, unit: &Unit) -> &TargetInfo {
+        match &unit.platform {
+            Platform::Host => self.input.rust.host(),
+            Platform::Target(triple) => self
+                .input
+                .rust
+                .targets
+                .get(&**triple)
+                .unwrap_or_else(|| self.input.rust.host()),
+        }
+    }
+
+    fn out(&self, index: UnitIndex) -> SandboxPath {
+        let unit = self.input.units.unit(index);
+        self.input.layout.out(
+            unit.package.name().as_str(),
+            self.identities[index.0].as_str(),
+        )
+    }
+
+    /// Where a run of a build script writes: a directory of its own below the unit's.
+    fn out_dir(&self, index: UnitIndex) -> SandboxPath {
+        self.out(index)
+            .join(&RelPath::new("out").expect("one plain component"))
+    }
+
+    fn action(&self, index: UnitIndex) -> Result<PlannedAction, PlanError> {
+        let unit = self.input.units.unit(index);
+        match unit.mode {
+            Mode::Build | Mode::Test | Mode::Check { .. } => self.compile(index),
+            Mode::RunCustomBuild => self.run_build_script(index),
+            Mode::Doc => Err(PlanError::UnsupportedMode {
+                what: "documentation",
+            }),
+            Mode::Doctest => Err(PlanError::UnsupportedMode {
+                what: "a documentation test",
+            }),
+        }
+    }
+
+    /// What every action of `unit` sees: toolchain, package, and the machine's part as the action's system tree.
+    fn common_inputs(&self, package: &Package, place: &Place) -> Vec<Input> {
+        let rust = self.input.rust;
+        vec![
+            Input {
+                at: self.input.layout.toolchain(),
+                source: InputSource::Tree(TreeRef {
+                    digest: rust.tree,
+                    size_bytes: rust.tree_size_bytes,
+                }),
+            },
+            Input {
+                at: place.root.clone(),
+                source: InputSource::Tree(self.input.sources[package.id()]),
+            },
+        ]
+    }
+
+    fn platform(&self, kind: ActionKind) -> BTreeMap<String, String> {
+        let profile = kind.profile();
+        let digest = self
+            .input
+            .profile_digests
+            .get(profile)
+            .cloned()
+            .unwrap_or_default();
+        BTreeMap::from([
+            (
+                "ISA".to_owned(),
+                isa(&self.input.rust.version.host).to_owned(),
+            ),
+            ("OSFamily".to_owned(), "linux".to_owned()),
+            ("kiln-sandbox".to_owned(), format!("{profile}:{digest}")),
+        ])
+    }
+
+    /// The units whose crates rustc may have to load for `index`, in the order in which they are first met. What a
+    /// procedural macro is made of stays out: it is loaded as a whole.
+    fn linkable_closure(&self, index: UnitIndex) -> Vec<UnitIndex> {
+        let mut seen = BTreeSet::new();
+        let mut order = Vec::new();
+        let mut stack: Vec<UnitIndex> = vec![index];
+        while let Some(next) = stack.pop() {
+            let unit = self.input.units.unit(next);
+            if next != index {
+                if !seen.insert(next) {
+                    continue;
+                }
+                order.push(next);
+                if unit.target.is_proc_macro() {
+                    continue;
+                }
+            }
+            for dependency in &unit.dependencies {
+                let target = &self.input.units.unit(dependency.unit).target;
+                if target.is_linkable() && !seen.contains(&dependency.unit) {
+                    stack.push(dependency.unit);
+                }
+            }
+        }
+        order
+    }
+
+    fn compile(&self, index: UnitIndex) -> Result<PlannedAction, PlanError> {
+        let unit = self.input.units.unit(index);
+        let package = self.package(unit);
+        let place = self.place(package)?;
+        let out = self.out(index);
+        let info = self.target_info(unit);
+        let identity = &self.identities[index.0];
+        let files = rustc::output_files(package, unit, identity, info).map_err(|error| {
+            PlanError::UnsupportedCrateType {
+                package: unit.package.clone(),
+                target: unit.target.name.clone(),
+                crate_type: error.crate_type,
+                triple: info.triple.clone(),
+            }
+        })?;
+        let is_primary = self.input.primary.contains(&unit.package);
+        let toolchain = self.input.layout.toolchain();
+        let compilation = Compilation {
+            unit,
+            package,
+            identity,
+            lto: &self.input.lto[index.0],
+            source: self.source_argument(package, &unit.target, &place)?,
+            out: &out,
+            is_primary,
+            target_info: info,
+            linker: None,
+            toolchain: &toolchain,
+            json: self.input.rustc_json,
+        };
+        let mut arguments: Vec<Argument> = rustc::base_arguments(&compilation)
+            .into_iter()
+            .map(Argument::Text)
+            .collect();
+        let mut inputs = self.common_inputs(package, &place);
+        let mut dependencies = BTreeMap::new();
+
+        self.crates(index, &mut arguments, &mut inputs, &mut dependencies);
+        if !unit.package.source().is_path() {
+            arguments.extend(["--cap-lints", "allow"].map(text));
+        }
+        arguments.extend(self.input.rustflags.iter().map(|flag| text(flag)));
+        let environment_of =
+            self.build_script_results(index, &mut arguments, &mut inputs, &mut dependencies);
+
+        let out_dir = self
+            .own_build_script(unit)
+            .map(|script| self.out_dir(script));
+        let mut environment = env::Compile {
+            common: self.common_environment(
+                package,
+                &place,
+                self.cargo().as_str(),
+                &[self.library_path()],
+            ),
+            unit,
+            is_primary,
+            out_dir: out_dir.as_ref().map(SandboxPath::as_str),
+            target_tmpdir: None,
+            executables: &self.binaries(index, &mut inputs, &mut dependencies),
+            makeflags: Some(&makeflags()),
+            script: None,
+        }
+        .variables();
+        add_process_environment(&mut environment, &toolchain);
+        inputs.sort_by(|left, right| left.at.cmp(&right.at));
+        let system = if rustc::is_linked(unit) {
+            self.input.system
+        } else {
+            self.input.runtime
+        };
+        Ok(PlannedAction {
+            id: ActionId::from_bytes([0; 32]),
+            kind: ActionKind::Rustc,
+            unit: index,
+            label: label(unit),
+            program: self.tool("rustc"),
+            arguments,
+            environment,
+            environment_of,
+            metadata_of: Vec::new(),
+            directory: place.directory,
+            inputs,
+            output_directory: out,
+            outputs: Outputs::Files(files),
+            dependencies,
+            platform: self.platform(ActionKind::Rustc),
+            system: tree_ref(system),
+        })
+    }
+
+    fn tool(&self, name: &str) -> SandboxPath {
+        let relative = RelPath::new(format!("bin/{name}")).expect("a plain path");
+        self.input.layout.toolchain().join(&relative)
+    }
+
+    fn cargo(&self) -> SandboxPath {
+        self.tool("cargo")
+    }
+
+    /// Where the libraries of rustc itself are, which procedural macros are linked with.
+    fn library_path(&self) -> String {
+        format!("{}/lib", self.input.layout.toolchain())
+    }
+
+    fn common_environment<'e>(
+        &'e self,
+        package: &'e Package,
+        place: &'e Place,
+        cargo: &'e str,
+        library_path: &'e [String],
+    ) -> env::Common<'e> {
+        env::Common {
+            package,
+            manifest_dir: place.root.as_str(),
+            cargo,
+            library_path,
+            configured: &self.input.configured_environment,
+        }
+    }
+
+    /// The crate root as cargo gives it: relative to the workspace for what lies in it, absolute elsewhere.
+    fn source_argument(
+        &self,
+        package: &Package,
+        target: &Target,
+        place: &Place,
+    ) -> Result<String, PlanError> {
+        let outside = || PlanError::SourceOutsidePackage {
+            package: package.id().clone(),
+            target: target.name.clone(),
+            path: target.src_path.clone(),
+        };
+        let relative = target
+            .src_path
+            .strip_prefix(package.root())
+            .map_err(|_| outside())?;
+        let relative = relative_path(relative)
+            .map_err(|source| PlanError::Path {
+                package: package.id().clone(),
+                source,
+            })?
+            .ok_or_else(outside)?;
+        let absolute = place.root.join(&relative);
+        let beneath = format!("{}/", self.input.layout.workspace());
+        Ok(match absolute.as_str().strip_prefix(&beneath) {
+            Some(relative) if place.directory == self.input.layout.workspace() => {
+                relative.to_owned()
+            }
+            _ => absolute.as_str().to_owned(),
+        })
+    }
+
+    /// `-L dependency=…` and `--extern …`, and the inputs and edges behind them.
+    fn crates(
+        &self,
+        index: UnitIndex,
+        arguments: &mut Vec<Argument>,
+        inputs: &mut Vec<Input>,
+        dependencies: &mut BTreeMap<ActionIndex, Needs>,
+    ) {
+        let unit = self.input.units.unit(index);
+        let mut searched: Vec<String> = Vec::new();
+        for dependency in self.linkable_closure(index) {
+            let action = self.by_unit[&dependency];
+            let needs = self.needs(unit, self.input.units.unit(dependency));
+            let names = self.crate_files(action, needs);
+            if names.is_empty() {
+                continue;
+            }
+            let at = self.out(dependency);
+            searched.push(format!("dependency={at}"));
+            inputs.push(Input {
+                at,
+                source: InputSource::Files { action, names },
+            });
+            add_need(dependencies, action, needs);
+        }
+        searched.sort_unstable();
+        for path in searched {
+            arguments.extend([text("-L"), Argument::Text(path)]);
+        }
+        for dependency in &unit.dependencies {
+            let other = self.input.units.unit(dependency.unit);
+            if !other.target.is_linkable() || other.mode == Mode::Doc {
+                continue;
+            }
+            let action = self.by_unit[&dependency.unit];
+            let out = self.out(dependency.unit);
+            let prelude = if dependency.noprelude {
+                "noprelude:"
+            } else {
+                ""
+            };
+            for name in self.extern_files(action, self.needs(unit, other)) {
+                let value = format!("{prelude}{}={out}/{name}", dependency.extern_crate_name);
+                arguments.extend([text("--extern"), Argument::Text(value)]);
+            }
+        }
+        if unit.target.is_proc_macro() {
+            arguments.extend(["--extern", "proc_macro"].map(text));
+        }
+    }
+
+    /// Whether `dependent` can start at the metadata of `dependency`.
+    #[expect(clippy::unused_self, reason = "it belongs with the others")]
+    fn needs(&self, dependent: &Unit, dependency: &Unit) -> Needs {
+        let pipelined = !requires_upstream_objects(dependent)
+            && dependent.mode == Mode::Build
+            && !requires_upstream_objects(dependency)
+            && dependency.mode == Mode::Build;
+        if pipelined {
+            Needs::Metadata
+        } else {
+            Needs::Everything
+        }
+    }
+
+    /// The files of `action` that a search for crates must find.
+    fn crate_files(&self, action: ActionIndex, needs: Needs) -> Vec<String> {
+        self.extern_files(action, needs)
+    }
+
+    fn extern_files(&self, action: ActionIndex, needs: Needs) -> Vec<String> {
+        let Outputs::Files(files) = &self.actions[action.0].outputs else {
+            return Vec::new();
+        };
+        let only_metadata =
+            needs == Needs::Metadata || files.iter().all(|file| file.role == OutputRole::Metadata);
+        let wanted = if only_metadata {
+            OutputRole::Metadata
+        } else {
+            OutputRole::Linkable
+        };
+        files
+            .iter()
+            .filter(|file| file.role == wanted)
+            .map(|file| file.name.clone())
+            .collect()
+    }
+
+    /// The run of the build script that belongs to `unit`'s package, if `unit` depends on one.
+    fn own_build_script(&self, unit: &Unit) -> Option<UnitIndex> {
+        unit.dependencies
+            .iter()
+            .map(|dependency| dependency.unit)
+            .find(|index| {
+                let other = self.input.units.unit(*index);
+                other.mode == Mode::RunCustomBuild && other.package == unit.package
+            })
+    }
+
+    /// The build scripts whose link directives reach `index`: its package's own, then those of the libraries that it
+    /// links, in cargo's order (dependencies by package id, depth first, each once).
+    fn scripts_to_link(&self, index: UnitIndex) -> Vec<UnitIndex> {
+        fn visit(
+            planner: &Planner<'_>,
+            index: UnitIndex,
+            seen: &mut BTreeSet<UnitIndex>,
+            found: &mut Vec<UnitIndex>,
+        ) {
+            if !seen.insert(index) {
+                return;
+            }
+            let unit = planner.input.units.unit(index);
+            if !unit.target.is_custom_build()
+                && let Some(script) = planner.own_build_script(unit)
+                && !found.contains(&script)
+            {
+                found.push(script);
+            }
+            let mut dependencies: Vec<UnitIndex> = unit
+                .dependencies
+                .iter()
+                .map(|dependency| dependency.unit)
+                .collect();
+            dependencies.sort_by(|left, right| {
+                planner
+                    .input
+                    .units
+                    .unit(*left)
+                    .package
+                    .cmp(&planner.input.units.unit(*right).package)
+            });
+            for dependency in dependencies {
+                let target = &planner.input.units.unit(dependency).target;
+                if target.is_linkable() && !target.for_host {
+                    visit(planner, dependency, seen, found);
+                }
+            }
+        }
+        let mut found = Vec::new();
+        visit(self, index, &mut BTreeSet::new(), &mut found);
+        found
+    }
+
+    /// What build scripts contribute to a compilation. Returns those whose `rustc-env` counts.
+    fn build_script_results(
+        &self,
+        index: UnitIndex,
+        arguments: &mut Vec<Argument>,
+        inputs: &mut Vec<Input>,
+        dependencies: &mut BTreeMap<ActionIndex, Needs>,
+    ) -> Vec<ActionIndex> {
+        let unit = self.input.units.unit(index);
+        let scripts = self.scripts_to_link(index);
+        let own = self.own_build_script(unit);
+        for script in &scripts {
+            let action = self.by_unit[script];
+            inputs.push(Input {
+                at: self.out_dir(*script),
+                source: InputSource::OutDir(action),
+            });
+            add_need(dependencies, action, Needs::Everything);
+        }
+        let actions: Vec<ActionIndex> = scripts.iter().map(|script| self.by_unit[script]).collect();
+        if !actions.is_empty() {
+            arguments.push(Argument::LibraryPaths(actions));
+        }
+        let links_libraries = unit.target.is_lib()
+            || !self
+                .package(unit)
+                .targets
+                .iter()
+                .any(|target| target.is_lib());
+        let applicable = link_arg_targets(&unit.target, unit.mode);
+        for script in &scripts {
+            let action = self.by_unit[script];
+            let is_own = self.input.units.unit(*script).package == unit.package;
+            if is_own && links_libraries {
+                arguments.push(Argument::LibraryLinks(action));
+            }
+            let mut targets = applicable.clone();
+            if !is_own {
+                targets.retain(|target| *target == LinkArgTarget::Cdylib);
+            }
+            if !targets.is_empty() {
+                arguments.push(Argument::LinkArgs {
+                    of: action,
+                    targets,
+                });
+            }
+        }
+        let own: Vec<ActionIndex> = own.iter().map(|script| self.by_unit[script]).collect();
+        arguments.extend(own.iter().map(|action| Argument::Cfgs(*action)));
+        own
+    }
+
+    /// `CARGO_BIN_EXE_<name>` of a test or benchmark, and the binaries as its inputs.
+    fn binaries(
+        &self,
+        index: UnitIndex,
+        inputs: &mut Vec<Input>,
+        dependencies: &mut BTreeMap<ActionIndex, Needs>,
+    ) -> BTreeMap<String, String> {
+        let unit = self.input.units.unit(index);
+        let mut binaries = BTreeMap::new();
+        if !(unit.target.is_test() || unit.target.is_bench()) {
+            return binaries;
+        }
+        for dependency in &unit.dependencies {
+            let other = self.input.units.unit(dependency.unit);
+            if !other.target.is_bin() || other.mode != Mode::Build {
+                continue;
+            }
+            let action = self.by_unit[&dependency.unit];
+            let Outputs::Files(files) = &self.actions[action.0].outputs else {
+                continue;
+            };
+            let Some(program) = files.first() else {
+                continue;
+            };
+            let at = self.out(dependency.unit);
+            binaries.insert(other.target.name.clone(), format!("{at}/{}", program.name));
+            inputs.push(Input {
+                at,
+                source: InputSource::Files {
+                    action,
+                    names: vec![program.name.clone()],
+                },
+            });
+            add_need(dependencies, action, Needs::Everything);
+        }
+        binaries
+    }
+
+    fn run_build_script(&self, index: UnitIndex) -> Result<PlannedAction, PlanError> {
+        let unit = self.input.units.unit(index);
+        let package = self.package(unit);
+        let place = self.place(package)?;
+        let out_dir = self.out_dir(index);
+        let mut inputs = self.common_inputs(package, &place);
+        let mut dependencies = BTreeMap::new();
+        let mut metadata_of = Vec::new();
+        let mut program = None;
+        for dependency in &unit.dependencies {
+            let other = self.input.units.unit(dependency.unit);
+            let action = self.by_unit[&dependency.unit];
+            add_need(&mut dependencies, action, Needs::Everything);
+            if other.mode == Mode::RunCustomBuild {
+                // What a build script of a dependency prints may name files in its OUT_DIR (`DEP_Z_INCLUDE`).
+                inputs.push(Input {
+                    at: self.out_dir(dependency.unit),
+                    source: InputSource::OutDir(action),
+                });
+                if let Some(links) = &self.package(other).summary.links {
+                    metadata_of.push((action, links.clone()));
+                }
+            } else if other.target.is_custom_build()
+                && let Outputs::Files(files) = &self.actions[action.0].outputs
+                && let Some(file) = files.first()
+            {
+                let at = self.out(dependency.unit);
+                program = RelPath::new(file.name.clone())
+                    .ok()
+                    .map(|name| at.join(&name));
+                inputs.push(Input {
+                    at,
+                    source: InputSource::Files {
+                        action,
+                        names: vec![file.name.clone()],
+                    },
+                });
+            }
+        }
+        let program = program.ok_or(PlanError::UnsupportedMode {
+            what: "a build script without a program",
+        })?;
+        let granted = self.input.granted.get(&unit.package);
+        let mut environment = env::BuildScript {
+            common: self.common_environment(
+                package,
+                &place,
+                self.cargo().as_str(),
+                &[self.library_path()],
+            ),
+            unit,
+            target: self.target_info(unit),
+            host: &self.input.rust.version.host,
+            out_dir: out_dir.as_str(),
+            jobs: NUM_JOBS,
+            rustc: self.tool("rustc").as_str(),
+            rustdoc: self.tool("rustdoc").as_str(),
+            linker: None,
+            rustflags: self.input.rustflags,
+            makeflags: Some(&makeflags()),
+            dependencies: &[],
+        }
+        .variables();
+        add_process_environment(&mut environment, &self.input.layout.toolchain());
+        if let Some(granted) = granted {
+            environment.extend(granted.environment.clone());
+        }
+        inputs.sort_by(|left, right| left.at.cmp(&right.at));
+        Ok(PlannedAction {
+            id: ActionId::from_bytes([0; 32]),
+            kind: ActionKind::RunBuildScript,
+            unit: index,
+            label: label(unit),
+            program,
+            arguments: Vec::new(),
+            environment,
+            environment_of: Vec::new(),
+            metadata_of,
+            directory: place.root,
+            inputs,
+            output_directory: out_dir,
+            outputs: Outputs::OutDir,
+            dependencies,
+            platform: self.platform(ActionKind::RunBuildScript),
+            system: tree_ref(granted.map_or(self.input.system, |granted| &granted.system)),
+        })
+    }
+
+    /// What the user gets, with cargo's names.
+    fn artifacts(&self) -> Result<Vec<Artifact>, PlanError> {
+        let mut artifacts = Vec::new();
+        for root in &self.input.units.roots {
+            let unit = self.input.units.unit(*root);
+            let action = self.by_unit[root];
+            let Outputs::Files(files) = &self.actions[action.0].outputs else {
+                continue;
+            };
+            for file in files {
+                if file.role == OutputRole::Metadata {
+                    continue;
+                }
+                let Some(name) = self.artifact_name(*root, unit, &file.name) else {
+                    continue;
+                };
+                let path = RelPath::new(name).map_err(|source| PlanError::Path {
+                    package: unit.package.clone(),
+                    source,
+                })?;
+                artifacts.push(Artifact {
+                    action,
+                    output: file.name.clone(),
+                    path,
+                    triple: match &unit.platform {
+                        Platform::Host => None,
+                        Platform::Target(triple) => Some(triple.to_string()),
+                    },
+                    executable: unit.mode.is_any_test()
+                        || matches!(unit.target.kind, TargetKind::Bin | TargetKind::ExampleBin),
+                });
+            }
+        }
+        artifacts
+            .sort_by(|left, right| (&left.triple, &left.path).cmp(&(&right.triple, &right.path)));
+        artifacts.dedup();
+        Ok(artifacts)
+    }
+
+    /// The name of an artifact below the profile's directory: cargo's, where it puts the file beside the others.
+    fn artifact_name(&self, index: UnitIndex, unit: &Unit, file: &str) -> Option<String> {
+        let identity = self.identities[index.0].as_str();
+        if unit.mode.is_any_test() {
+            return Some(format!("deps/{}-{identity}", unit.target.crate_name()));
+        }
+        let plain = file.replace(&format!("-{identity}"), "");
+        // A program keeps the dashes of its name; rustc writes it with underscores.
+        let plain = match unit.target.kind {
+            TargetKind::Bin | TargetKind::ExampleBin => {
+                plain.replacen(&unit.target.crate_name(), &unit.target.name, 1)
+            }
+            _ => plain,
+        };
+        match unit.target.kind {
+            TargetKind::CustomBuild => None,
+            TargetKind::ExampleBin | TargetKind::ExampleLib(_) => Some(format!("examples/{plain}")),
+            _ => Some(plain),
+        }
+    }
+}
+
+/// `CARGO_MAKEFLAGS`, the same on every machine.
+fn makeflags() -> String {
+    let (read, write) = JOBSERVER_DESCRIPTORS;
+    format!("-j --jobserver-fds={read},{write} --jobserver-auth={read},{write}")
+}
+
+/// What every process of a build gets, whatever it is.
+fn add_process_environment(environment: &mut BTreeMap<String, String>, toolchain: &SandboxPath) {
+    let fixed = [
+        ("LANG", "C.UTF-8".to_owned()),
+        (
+            "PATH",
+            format!("{toolchain}/bin:/usr/local/bin:/usr/bin:/bin"),
+        ),
+        // The date that tools stamp into what they make: the first that zip archives can express.
+        ("SOURCE_DATE_EPOCH", "315532800".to_owned()),
+        ("TMPDIR", "/tmp".to_owned()),
+        ("TZ", "UTC".to_owned()),
+    ];
+    for (name, value) in fixed {
+        environment.entry(name.to_owned()).or_insert(value);
+    }
+}
+
+fn text(argument: &str) -> Argument {
+    Argument::Text(argument.to_owned())
+}
+
+fn tree_ref(system: &SystemTree) -> TreeRef {
+    TreeRef {
+        digest: system.tree,
+        size_bytes: system.tree_size_bytes,
+    }
+}
+
+fn add_need(dependencies: &mut BTreeMap<ActionIndex, Needs>, action: ActionIndex, needs: Needs) {
+    let entry = dependencies.entry(action).or_insert(needs);
+    *entry = (*entry).max(needs);
+}
+
+/// A relative host path as text; `None` for the empty path.
+fn relative_path(path: &Path) -> Result<Option<RelPath>, crate::path::PathError> {
+    if path.as_os_str().is_empty() {
+        Ok(None)
+    } else {
+        RelPath::new(path.to_string_lossy()).map(Some)
+    }
+}
+
+/// The kinds of link arguments that count for a target.
+fn link_arg_targets(target: &Target, mode: Mode) -> Vec<LinkArgTarget> {
+    [
+        LinkArgTarget::All,
+        LinkArgTarget::Cdylib,
+        LinkArgTarget::Bins,
+        LinkArgTarget::Bin(target.name.clone()),
+        LinkArgTarget::Tests,
+        LinkArgTarget::Benches,
+        LinkArgTarget::Examples,
+    ]
+    .into_iter()
+    .filter(|kind| kind.applies_to(target, mode))
+    .collect()
+}
+
+/// The instruction set of a triple, by REAPI's names.
+fn isa(triple: &str) -> &str {
+    match triple.split('-').next().unwrap_or(triple) {
+        "x86_64" => "x86-64",
+        "aarch64" => "arm-a64",
+        other => other,
+    }
+}
+
+fn label(unit: &Unit) -> String {
+    let what = match (unit.mode, &unit.target.kind) {
+        (Mode::RunCustomBuild, _) => "run build script".to_owned(),
+        (_, TargetKind::CustomBuild) => "build script".to_owned(),
+        (Mode::Test | Mode::Check { test: true }, TargetKind::Lib(_)) => "lib test".to_owned(),
+        (_, TargetKind::Lib(_)) => "lib".to_owned(),
+        (Mode::Test | Mode::Check { test: true }, TargetKind::Bin) => {
+            format!("bin \"{}\" test", unit.target.name)
+        }
+        (_, TargetKind::Bin) => format!("bin \"{}\"", unit.target.name),
+        (_, TargetKind::Test) => format!("test \"{}\"", unit.target.name),
+        (_, TargetKind::Bench) => format!("bench \"{}\"", unit.target.name),
+        (_, TargetKind::ExampleBin | TargetKind::ExampleLib(_)) => {
+            format!("example \"{}\"", unit.target.name)
+        }
+    };
+    format!(
+        "{} {} ({what})",
+        unit.package.name(),
+        unit.package.version()
+    )
+}

@@ -1,0 +1,342 @@
+//! The arguments of `rustc`: those that cargo gives, in cargo's order, with canonical paths.
+//!
+//! Source: cargo 1.95, `core/compiler/mod.rs` (`build_base_args`, `build_deps_args`). Left out on purpose:
+//! `--diagnostic-width` (it would make an action's key depend on the user's terminal) and `dep-info` in `--emit` (an
+//! action's inputs are whole trees, so nothing needs to be told which of them was read).
+
+use crate::manifest::model::{CrateType, Package, Target, TargetKind};
+use crate::path::SandboxPath;
+use crate::plan::graph::{OutputFile, OutputRole};
+use crate::plan::identity::UnitIdentity;
+use crate::toolchain::model::TargetInfo;
+use crate::unit::graph::{
+    DebugInfo, Lto, Mode, PanicStrategy, Platform, Strip, StripInner, Unit, UnitProfile,
+};
+use crate::unit::lto::LtoMode;
+
+/// What the arguments of one compilation follow from, besides the unit itself.
+pub(super) struct Compilation<'a> {
+    pub(super) unit: &'a Unit,
+    pub(super) package: &'a Package,
+    pub(super) identity: &'a UnitIdentity,
+    pub(super) lto: &'a LtoMode,
+    /// The crate root, relative to the working directory or absolute.
+    pub(super) source: String,
+    pub(super) out: &'a SandboxPath,
+    /// Whether the user asked for this package by name or by being in it.
+    pub(super) is_primary: bool,
+    pub(super) target_info: &'a TargetInfo,
+    /// `-C linker=…`, where one is configured.
+    pub(super) linker: Option<&'a SandboxPath>,
+    pub(super) toolchain: &'a SandboxPath,
+    /// The value of `--json`.
+    pub(super) json: &'a str,
+}
+
+/// Whether compiling `unit` needs the object code of what it depends on, not only metadata.
+pub(super) fn requires_upstream_objects(unit: &Unit) -> bool {
+    unit.mode.is_any_test()
+        || match &unit.target.kind {
+            TargetKind::Lib(types) | TargetKind::ExampleLib(types) => types
+                .iter()
+                .any(|crate_type| !matches!(crate_type, CrateType::Lib | CrateType::Rlib)),
+            _ => true,
+        }
+}
+
+/// Whether `unit` is linked: something that calls the linker.
+pub(super) fn is_linked(unit: &Unit) -> bool {
+    !unit.mode.is_check()
+        && (unit.mode.is_any_test()
+            || unit.target.crate_types().iter().any(|crate_type| {
+                !matches!(
+                    crate_type,
+                    CrateType::Lib | CrateType::Rlib | CrateType::Staticlib
+                )
+            }))
+}
+
+/// The values of `debug` as `-C debuginfo` takes them; `None` for none.
+pub(super) fn debuginfo_value(debug: DebugInfo) -> Option<&'static str> {
+    match debug {
+        DebugInfo::None => None,
+        DebugInfo::LineDirectivesOnly => Some("line-directives-only"),
+        DebugInfo::LineTablesOnly => Some("line-tables-only"),
+        DebugInfo::Limited => Some("1"),
+        DebugInfo::Full => Some("2"),
+    }
+}
+
+pub(super) fn panic_value(panic: PanicStrategy) -> &'static str {
+    match panic {
+        PanicStrategy::Unwind => "unwind",
+        PanicStrategy::Abort => "abort",
+        PanicStrategy::ImmediateAbort => "immediate-abort",
+    }
+}
+
+pub(super) fn strip_value(strip: &Strip) -> Option<&str> {
+    match strip {
+        Strip::Resolved(StripInner::Named(name)) | Strip::Deferred(StripInner::Named(name)) => {
+            Some(name)
+        }
+        Strip::Resolved(StripInner::None) | Strip::Deferred(StripInner::None) => None,
+    }
+}
+
+pub(super) fn lto_value(lto: &Lto) -> &str {
+    match lto {
+        Lto::Off => "off",
+        Lto::Bool(true) => "true",
+        Lto::Bool(false) => "false",
+        Lto::Named(name) => name,
+    }
+}
+
+/// What decides how LTO is done for one unit, as text; also part of the unit's identity.
+pub(super) fn lto_arguments(lto: &LtoMode) -> Vec<String> {
+    match lto {
+        LtoMode::Run(None) => vec!["lto".to_owned()],
+        LtoMode::Run(Some(kind)) => vec![format!("lto={kind}")],
+        LtoMode::Off => vec!["lto=off".to_owned(), "embed-bitcode=no".to_owned()],
+        LtoMode::ObjectAndBitcode => vec![],
+        LtoMode::OnlyBitcode => vec!["linker-plugin-lto".to_owned()],
+        LtoMode::OnlyObject => vec!["embed-bitcode=no".to_owned()],
+    }
+}
+
+/// Whether the files that rustc writes carry the unit's identity in their names. Where cargo leaves it out so do we,
+/// and for programs as well: each unit has a directory of its own, so nothing clashes.
+fn has_extra_filename(package: &Package, target: &Target, mode: Mode) -> bool {
+    if mode.is_check() {
+        return true;
+    }
+    if mode.is_any_test() || target.crate_types() == [CrateType::Bin] {
+        return false;
+    }
+    let shared = target
+        .crate_types()
+        .iter()
+        .any(|crate_type| matches!(crate_type, CrateType::Dylib | CrateType::Cdylib));
+    !(shared && package.id().source().is_path())
+}
+
+/// The files that a compilation leaves, with cargo's names for them.
+pub(super) fn output_files(
+    package: &Package,
+    unit: &Unit,
+    identity: &UnitIdentity,
+    info: &TargetInfo,
+) -> Result<Vec<OutputFile>, UnsupportedCrateType> {
+    let target = &unit.target;
+    let stem = if has_extra_filename(package, target, unit.mode) {
+        format!("{}-{}", target.crate_name(), identity.as_str())
+    } else {
+        target.crate_name()
+    };
+    let metadata = || OutputFile {
+        name: format!("lib{stem}.rmeta"),
+        role: OutputRole::Metadata,
+    };
+    if unit.mode.is_check() {
+        return Ok(vec![metadata()]);
+    }
+    let crate_types = if unit.mode.is_any_test() {
+        vec![CrateType::Bin]
+    } else {
+        target.crate_types()
+    };
+    let mut files = Vec::new();
+    for crate_type in &crate_types {
+        // `lib` is the compiler's preferred kind of library, which has been `rlib` everywhere.
+        let asked = if *crate_type == CrateType::Lib {
+            &CrateType::Rlib
+        } else {
+            crate_type
+        };
+        let (prefix, suffix) =
+            info.file_names
+                .get(asked.as_str())
+                .ok_or_else(|| UnsupportedCrateType {
+                    crate_type: asked.as_str().to_owned(),
+                })?;
+        let role = match asked {
+            CrateType::Rlib | CrateType::Dylib | CrateType::ProcMacro => OutputRole::Linkable,
+            _ => OutputRole::Normal,
+        };
+        let file = OutputFile {
+            name: format!("{prefix}{stem}{suffix}"),
+            role,
+        };
+        if !files.contains(&file) {
+            files.push(file);
+        }
+    }
+    if !requires_upstream_objects(unit) {
+        files.push(metadata());
+    }
+    Ok(files)
+}
+
+/// The target does not support a crate type that the package asks for.
+#[derive(Debug)]
+pub(super) struct UnsupportedCrateType {
+    pub(super) crate_type: String,
+}
+
+/// The arguments up to the dependencies.
+pub(super) fn base_arguments(compilation: &Compilation<'_>) -> Vec<String> {
+    let Compilation { unit, package, .. } = compilation;
+    let target = &unit.target;
+    let profile = &unit.profile;
+    let test = unit.mode.is_any_test();
+    let mut arguments: Vec<String> = Vec::new();
+    let mut push = |argument: &str| arguments.push(argument.to_owned());
+
+    push("--crate-name");
+    push(&target.crate_name());
+    push(&format!("--edition={}", target.edition.as_str()));
+    push(&compilation.source);
+    push("--error-format=json");
+    push(&format!("--json={}", compilation.json));
+
+    let mut has_dylib = false;
+    if !test {
+        for crate_type in target.crate_types() {
+            push("--crate-type");
+            push(crate_type.as_str());
+            has_dylib |= crate_type == CrateType::Dylib;
+        }
+    }
+
+    push(match unit.mode {
+        Mode::Check { .. } => "--emit=metadata",
+        _ if requires_upstream_objects(unit) => "--emit=link",
+        _ => "--emit=metadata,link",
+    });
+
+    if (target.for_host && !target.is_custom_build()) || (has_dylib && !compilation.is_primary) {
+        push("-C");
+        push("prefer-dynamic");
+    }
+    codegen_arguments(&mut push, profile, compilation);
+
+    if test && target.harness {
+        push("--test");
+        if profile.panic != PanicStrategy::Unwind {
+            push("-Z");
+            push("panic-abort-tests");
+        }
+    } else if test {
+        push("--cfg");
+        push("test");
+    }
+
+    for feature in &unit.features {
+        push("--cfg");
+        push(&format!("feature=\"{feature}\""));
+    }
+    push("--check-cfg");
+    push("cfg(docsrs,test)");
+    push("--check-cfg");
+    let features: Vec<String> = package
+        .summary
+        .features
+        .keys()
+        .map(|feature| format!("\"{feature}\""))
+        .collect();
+    push(&format!("cfg(feature, values({}))", features.join(", ")));
+
+    push("-C");
+    push(&format!("metadata={}", compilation.identity.as_str()));
+    if has_extra_filename(package, target, unit.mode) {
+        push("-C");
+        push(&format!(
+            "extra-filename=-{}",
+            compilation.identity.as_str()
+        ));
+    }
+    if profile.rpath {
+        push("-C");
+        push("rpath");
+    }
+    push("--out-dir");
+    push(compilation.out.as_str());
+    push("--sysroot");
+    push(compilation.toolchain.as_str());
+    if let Platform::Target(triple) = &unit.platform {
+        push("--target");
+        push(triple);
+    }
+    if let Some(linker) = compilation.linker {
+        push("-C");
+        push(&format!("linker={linker}"));
+    }
+    if let Some(strip) = strip_value(&profile.strip) {
+        push("-C");
+        push(&format!("strip={strip}"));
+    }
+    arguments
+}
+
+fn codegen_arguments(
+    push: &mut impl FnMut(&str),
+    profile: &UnitProfile,
+    compilation: &Compilation<'_>,
+) {
+    let optimised = &*profile.opt_level != "0";
+    let mut codegen = |option: &str| {
+        push("-C");
+        push(option);
+    };
+    if optimised {
+        codegen(&format!("opt-level={}", profile.opt_level));
+    }
+    if profile.panic != PanicStrategy::Unwind {
+        codegen(&format!("panic={}", panic_value(profile.panic)));
+    }
+    for option in lto_arguments(compilation.lto) {
+        codegen(&option);
+    }
+    if let Some(units) = profile.codegen_units {
+        codegen(&format!("codegen-units={units}"));
+    }
+    if let Some(debuginfo) = debuginfo_value(profile.debug) {
+        codegen(&format!("debuginfo={debuginfo}"));
+        if let Some(split) = &profile.split_debuginfo
+            && compilation
+                .target_info
+                .split_debuginfo
+                .iter()
+                .any(|kind| **kind == **split)
+        {
+            codegen(&format!("split-debuginfo={split}"));
+        }
+    }
+    for flag in compilation.package.lint_rustflags.iter() {
+        push(flag);
+    }
+    for flag in &profile.rustflags {
+        push(flag);
+    }
+    let mut codegen = |option: &str| {
+        push("-C");
+        push(option);
+    };
+    // `overflow-checks` follows `debug-assertions`, and that one follows `opt-level`: only differences are said.
+    let assertions = profile.debug_assertions;
+    if assertions == optimised {
+        codegen(if assertions {
+            "debug-assertions=on"
+        } else {
+            "debug-assertions=off"
+        });
+    }
+    if profile.overflow_checks != assertions {
+        codegen(if profile.overflow_checks {
+            "overflow-checks=on"
+        } else {
+            "overflow-checks=off"
+        });
+    }
+}
