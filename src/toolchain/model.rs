@@ -66,7 +66,7 @@ impl RustToolchain {
 
 /// A read-only root with programs of the machine and everything that they need: a snapshot in the store whose layout
 /// is the host's (`usr/bin/cc`, `usr/lib/…`, `lib64/ld-linux-x86-64.so.2`), so that programs find their parts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SystemTree {
     /// The snapshot's directory on the host.
     pub root: PathBuf,
@@ -78,13 +78,24 @@ pub struct SystemTree {
     pub entries: Vec<String>,
     /// The symbolic links at its top (`bin` → `usr/bin`).
     pub links: Vec<(String, String)>,
+    /// The host's own files and directories of which the snapshot is a copy, and nothing besides: what has to be
+    /// readable where there is no view of one's own ([`Isolation::Landlock`](crate::sandbox::request::Isolation)).
+    pub cover: Vec<String>,
 }
 
 /// The C toolchain: the linker driver that rustc calls, and the tree that holds it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CToolchain {
     /// `cc` as actions see it.
     pub cc: SandboxPath,
+    /// The C++ compiler, if one is installed.
+    pub cxx: Option<SandboxPath>,
+    /// The archiver, if one is installed.
+    pub ar: Option<SandboxPath>,
+    /// The value of `PATH` with which the compiler finds its assembler and linker, and actions their programs.
+    pub path: String,
+    /// The triple that it compiles for (`-dumpmachine`).
+    pub machine: String,
     /// What `cc --version` says in its first line.
     pub version: String,
     /// The tree that holds the compiler, the linker, libc's start files, headers and the libraries they run with.

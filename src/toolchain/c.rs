@@ -1,0 +1,457 @@
+//! The C toolchain, and trees with more programs of the machine beside it: discovered once, kept as a snapshot in the
+//! store, and found again by the identity of what was looked at, without running anything.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::compiler::{self, Compiler};
+use super::elf::{Closure, find_program};
+use super::error::ToolchainError;
+use super::identity;
+use super::layout::Layout;
+use super::model::{CToolchain, RustToolchain, SystemTree};
+use super::packages::Packages;
+use super::snapshot::{self, Base};
+use super::{ask, runtime};
+use crate::path::SandboxPath;
+
+/// Counts up when what is selected of a machine changes, so that older memos are not believed.
+const SELECTION: u32 = 1;
+
+/// Which C toolchain is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct CRequest<'a> {
+    /// kiln's home: where snapshots and memos are kept.
+    pub home: &'a Path,
+    /// The compiler by name or absolute path (`CC`); `None` takes the first of `cc`, `gcc`, `clang`.
+    pub compiler: Option<&'a str>,
+    /// Where programs are looked for; see [`super::SYSTEM_SEARCH`].
+    pub search: &'a [PathBuf],
+    /// The Rust toolchain whose programs are to run in the tree: the libraries that they need become part of it.
+    pub rust: &'a RustToolchain,
+}
+
+/// What the tree of one action holds besides the C toolchain: what policy grants.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct SystemGrants {
+    /// Programs by name or absolute path; one that is missing is an error.
+    pub programs: Vec<String>,
+    /// Programs that are there if the machine has them.
+    pub programs_if_present: Vec<String>,
+    /// Absolute paths, with `*` and `?` as in a shell; a directory stands for all below it. One that is missing is an
+    /// error.
+    pub paths: Vec<String>,
+    /// Paths that are there if the machine has them.
+    pub paths_if_present: Vec<String>,
+    /// Libraries by their name in pkg-config: the `.pc` file, those that it requires, and the headers and libraries
+    /// of the packages that hold them.
+    pub pkg_config: Vec<String>,
+    /// Libraries by their name for the linker (`ssl` for `-lssl`).
+    pub libraries: Vec<String>,
+}
+
+impl SystemGrants {
+    /// Whether nothing is granted.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+fn memo_file(home: &Path, what: &str, key: &impl serde::Serialize) -> PathBuf {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&SELECTION.to_le_bytes());
+    hasher.update(what.as_bytes());
+    // A key that has no JSON has no memo: it is then the same as that of every other such key, and never valid.
+    hasher.update(&serde_json::to_vec(key).unwrap_or_default());
+    let name = format!("{what}-{}", hasher.finalize().to_hex());
+    home.join("toolchain/memo").join(name)
+}
+
+/// Discovers the C toolchain, or finds it as it was discovered before.
+///
+/// # Errors
+/// If there is no compiler, or it lacks a part without which nothing links.
+pub fn discover(request: &CRequest<'_>) -> Result<CToolchain, ToolchainError> {
+    let key = (
+        request.compiler,
+        request.search,
+        &request.rust.root,
+        request.rust.tree,
+    );
+    let memo = memo_file(request.home, "c", &key);
+    if let Some(recalled) = identity::recall(&memo)
+        && let Ok(toolchain) = serde_json::from_str::<CToolchain>(&recalled)
+        && toolchain.system.root == snapshot::root(request.home, &toolchain.system.tree)
+        && toolchain.system.root.is_dir()
+    {
+        return Ok(toolchain);
+    }
+    let mut layout = Layout::new(Path::new("/"));
+    for merged in ["/bin", "/sbin", "/lib", "/lib64"] {
+        // Where `/bin` is a link to `usr/bin`, scripts and makefiles may still say `/bin/sh`.
+        if fs::symlink_metadata(merged).is_ok_and(|data| data.is_symlink()) {
+            layout.add(Path::new(merged))?;
+        }
+    }
+    let compiler = compiler::find(&mut layout, request.compiler, request.search)?;
+    let mut closure = Closure::new(vec![request.rust.root.clone()]);
+    let selected = compiler::select(&compiler, &mut layout, &mut closure, request.search)?;
+    for program in request.rust.programs() {
+        closure.libraries_of(&mut layout, &program)?;
+    }
+    let (system, witness) = stable_snapshot(request.home, &layout, None)?;
+    let seen = |path: &Path| sandbox_path(path);
+    let toolchain = CToolchain {
+        cc: seen(&compiler.path)?,
+        cxx: selected.cxx.as_deref().map(seen).transpose()?,
+        ar: selected.ar.as_deref().map(seen).transpose()?,
+        path: path_variable(&system, request.search),
+        version: compiler.version()?,
+        machine: compiler.machine()?,
+        system,
+    };
+    witness.remember(&memo, &toolchain);
+    Ok(toolchain)
+}
+
+/// The files that something was computed from, as they were then.
+struct Witness {
+    watched: Vec<PathBuf>,
+    identity: [u8; 32],
+}
+
+impl Witness {
+    /// Remembers what was computed. A memo that cannot be written costs time later on, not correctness now.
+    fn remember(&self, memo: &Path, value: &impl serde::Serialize) {
+        drop(identity::remember(
+            memo,
+            &self.watched,
+            &self.identity,
+            value,
+        ));
+    }
+}
+
+/// Snapshots `layout`, once more if its files change meanwhile.
+fn stable_snapshot(
+    home: &Path,
+    layout: &Layout,
+    base: Option<&Base>,
+) -> Result<(SystemTree, Witness), ToolchainError> {
+    let mut watched: Vec<PathBuf> = layout.watched().cloned().collect();
+    identity::order(&mut watched);
+    let mut identity = identity::combined(&watched);
+    for _ in 0..3 {
+        let system = snapshot::create(home, layout, base)?;
+        let after = identity::combined(&watched);
+        if identity == after {
+            return Ok((system, Witness { watched, identity }));
+        }
+        identity = after;
+    }
+    Err(ToolchainError::UnsupportedPath {
+        path: layout.host(""),
+        why: "the system's files change while they are read; is an installation going on?"
+            .to_owned(),
+    })
+}
+
+fn sandbox_path(path: &Path) -> Result<SandboxPath, ToolchainError> {
+    SandboxPath::new(path.to_string_lossy().into_owned()).map_err(|error| {
+        ToolchainError::UnsupportedPath {
+            path: path.to_owned(),
+            why: error.to_string(),
+        }
+    })
+}
+
+/// The directories of `search` that are directories (not links) of the tree.
+fn path_variable(system: &SystemTree, search: &[PathBuf]) -> String {
+    let inside: Vec<String> = search
+        .iter()
+        .filter(|directory| {
+            directory
+                .strip_prefix("/")
+                .is_ok_and(|place| system.root.join(place).is_dir())
+                && directory
+                    .strip_prefix("/")
+                    .ok()
+                    .and_then(|place| place.iter().next())
+                    .is_some_and(|top| system.links.iter().all(|(link, _)| top != link.as_str()))
+        })
+        .map(|directory| directory.display().to_string())
+        .collect();
+    inside.join(":")
+}
+
+/// The tree of `base` with what `grants` adds, or the one that was made before.
+///
+/// # Errors
+/// If something that is granted is not there.
+pub fn system_tree(
+    home: &Path,
+    base: &CToolchain,
+    grants: &SystemGrants,
+    search: &[PathBuf],
+) -> Result<SystemTree, ToolchainError> {
+    if grants.is_empty() {
+        return Ok(base.system.clone());
+    }
+    let memo = memo_file(home, "grants", &(base.system.tree, grants, search));
+    if let Some(recalled) = identity::recall(&memo)
+        && let Ok(system) = serde_json::from_str::<SystemTree>(&recalled)
+        && system.root == snapshot::root(home, &system.tree)
+        && system.root.is_dir()
+    {
+        return Ok(system);
+    }
+    let mut layout = Layout::new(Path::new("/"));
+    // Something to watch even if nothing that is granted exists.
+    layout.add(Path::new(base.cc.as_str()))?;
+    let compiler = Compiler {
+        path: PathBuf::from(base.cc.as_str()),
+    };
+    let mut closure = Closure::new(Vec::new());
+    // The compiler names the loader that shared libraries are listed with.
+    closure.program(&mut layout, &compiler.path, search)?;
+    let mut granting = Granting {
+        layout: &mut layout,
+        closure: &mut closure,
+        compiler: &compiler,
+        search,
+    };
+    granting.all(grants)?;
+    let base = Base {
+        manifest: snapshot::manifest(home, &base.system.tree)?,
+        root: base.system.root.clone(),
+        cover: base.system.cover.clone(),
+    };
+    let (system, witness) = stable_snapshot(home, &layout, Some(&base))?;
+    witness.remember(&memo, &system);
+    Ok(system)
+}
+
+/// Adds what is granted to a layout.
+struct Granting<'a> {
+    layout: &'a mut Layout,
+    closure: &'a mut Closure,
+    compiler: &'a Compiler,
+    search: &'a [PathBuf],
+}
+
+impl Granting<'_> {
+    fn all(&mut self, grants: &SystemGrants) -> Result<(), ToolchainError> {
+        for name in &grants.programs {
+            if !self.program(name)? {
+                return Err(ToolchainError::GrantMissing {
+                    what: "the program",
+                    name: name.clone(),
+                    searched: if name.starts_with('/') {
+                        Vec::new()
+                    } else {
+                        self.search.to_vec()
+                    },
+                });
+            }
+        }
+        for name in &grants.programs_if_present {
+            self.program(name)?;
+        }
+        for pattern in &grants.paths {
+            if !self.path(pattern)? {
+                return Err(ToolchainError::GrantMissing {
+                    what: "the path",
+                    name: pattern.clone(),
+                    searched: Vec::new(),
+                });
+            }
+        }
+        for pattern in &grants.paths_if_present {
+            self.path(pattern)?;
+        }
+        for name in &grants.pkg_config {
+            self.pkg_config(name)?;
+        }
+        for name in &grants.libraries {
+            if !compiler::library(self.compiler, self.layout, self.closure, name)? {
+                return Err(ToolchainError::GrantMissing {
+                    what: "the library",
+                    name: name.clone(),
+                    searched: Vec::new(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a program with all it needs; false if there is none.
+    fn program(&mut self, name: &str) -> Result<bool, ToolchainError> {
+        let Some(path) = find_program(self.layout, name, self.search) else {
+            if !name.contains('/') {
+                for directory in self.search {
+                    self.layout.watch(directory.join(name));
+                }
+            }
+            return Ok(false);
+        };
+        self.closure.program(self.layout, &path, self.search)?;
+        for directory in runtime::directories(&path)? {
+            self.directory(&directory, &runtime::is_kept)?;
+        }
+        Ok(true)
+    }
+
+    fn directory(
+        &mut self,
+        directory: &Path,
+        keep: &dyn Fn(&str) -> bool,
+    ) -> Result<(), ToolchainError> {
+        let known: std::collections::BTreeSet<String> =
+            self.layout.nodes().keys().cloned().collect();
+        self.layout.add_whole(directory, keep)?;
+        let new: Vec<String> = self
+            .layout
+            .nodes()
+            .keys()
+            .filter(|place| !known.contains(*place))
+            .filter(|place| place.contains(".so") || place.contains("/bin/"))
+            .cloned()
+            .collect();
+        for place in new {
+            self.closure
+                .needs(self.layout, &place, self.search, false)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what matches `pattern`; false if nothing does.
+    fn path(&mut self, pattern: &str) -> Result<bool, ToolchainError> {
+        let unsupported = |why: String| ToolchainError::UnsupportedPath {
+            path: pattern.into(),
+            why,
+        };
+        if !pattern.starts_with('/') {
+            return Err(unsupported("a granted path is absolute".to_owned()));
+        }
+        // What does not change with the match: its modification tells when something new may match.
+        let fixed: PathBuf = Path::new(pattern)
+            .iter()
+            .take_while(|part| !part.to_string_lossy().contains(['*', '?', '[']))
+            .collect();
+        self.layout.watch(fixed);
+        let matches = glob::glob(pattern).map_err(|error| unsupported(error.to_string()))?;
+        let mut any = false;
+        for path in matches {
+            let path = path.map_err(|error| {
+                let path = error.path().to_owned();
+                ToolchainError::io("read", &path)(error.into())
+            })?;
+            any = true;
+            if path.is_dir() {
+                self.directory(&path, &|_| true)?;
+            } else {
+                let place = self.layout.add(&path)?;
+                self.closure
+                    .needs(self.layout, &place, self.search, false)?;
+            }
+        }
+        Ok(any)
+    }
+
+    /// Adds a library that pkg-config knows, as its own package manager packs it.
+    fn pkg_config(&mut self, name: &str) -> Result<(), ToolchainError> {
+        let missing = |what| ToolchainError::GrantMissing {
+            what,
+            name: name.to_owned(),
+            searched: Vec::new(),
+        };
+        let plain = !name.is_empty()
+            && !name.starts_with('-')
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-_.".contains(&byte));
+        if !plain {
+            return Err(missing("the pkg-config library"));
+        }
+        let program = ["pkg-config", "pkgconf"]
+            .iter()
+            .find_map(|program| find_program(self.layout, program, self.search))
+            .ok_or_else(|| ToolchainError::GrantMissing {
+                what: "the program",
+                name: "pkg-config".to_owned(),
+                searched: self.search.to_vec(),
+            })?;
+        self.closure.program(self.layout, &program, self.search)?;
+        let packages = Packages::detect(&self.layout.host(""));
+        let mut queue = vec![name.to_owned()];
+        let mut seen = std::collections::BTreeSet::new();
+        while let Some(library) = queue.pop() {
+            if !seen.insert(library.clone()) {
+                continue;
+            }
+            let answer = ask::ask_any(&program, &["--path", &library])?;
+            let file = if answer.success {
+                PathBuf::from(answer.line())
+            } else {
+                // The older pkg-config has no `--path`; it says the directory.
+                let answer = ask::ask_any(&program, &["--variable=pcfiledir", &library])?;
+                if !answer.success || answer.line().is_empty() {
+                    return Err(missing("the pkg-config library"));
+                }
+                Path::new(answer.line()).join(format!("{library}.pc"))
+            };
+            self.layout.add(&file)?;
+            let beside = packages
+                .as_ref()
+                .map(|packages| packages.files_beside(&file))
+                .unwrap_or_default();
+            for path in &beside {
+                self.development_file(path)?;
+            }
+            let flags = ask::ask(
+                &program,
+                &[
+                    "--cflags-only-I",
+                    "--libs-only-l",
+                    "--libs-only-L",
+                    &library,
+                ],
+            )?;
+            for flag in flags.line().split_whitespace() {
+                if let Some(library) = flag.strip_prefix("-l") {
+                    compiler::library(self.compiler, self.layout, self.closure, library)?;
+                } else if let Some(directory) = flag.strip_prefix("-I")
+                    && beside.is_empty()
+                    && Path::new(directory).is_dir()
+                {
+                    self.directory(Path::new(directory), &|_| true)?;
+                }
+            }
+            let requires = ask::ask_any(
+                &program,
+                &["--print-requires", "--print-requires-private", &library],
+            )?;
+            queue.extend(
+                requires
+                    .stdout
+                    .lines()
+                    .filter_map(|line| line.split_whitespace().next())
+                    .map(str::to_owned),
+            );
+        }
+        Ok(())
+    }
+
+    /// One file of a development package: headers, libraries and `.pc` files are taken, documentation is not.
+    fn development_file(&mut self, path: &str) -> Result<(), ToolchainError> {
+        let parts = ["/include/", "/lib/", "/lib64/", "/pkgconfig/"];
+        let file = Path::new(path);
+        if !parts.iter().any(|part| path.contains(part))
+            || !self.layout.exists(file)
+            || file.is_dir()
+        {
+            return Ok(());
+        }
+        compiler::link_input(self.compiler, self.layout, self.closure, file, 8)
+    }
+}
