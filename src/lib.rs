@@ -24,6 +24,7 @@ pub mod reapi;
 pub mod registry;
 pub mod resolve;
 pub mod sandbox;
+pub mod source;
 pub mod toolchain;
 pub mod tree;
 pub mod unit;

@@ -28,3 +28,6 @@ pub use features::{FeatureError, build_feature_map};
 pub use http::{Network, NetworkConfig, Roots};
 pub use progress::{Event, Progress, Quiet};
 pub use proxy::Proxies;
+
+pub(crate) use config::{SchemePolicy, shown};
+pub(crate) use http::{Failure, Lane};
