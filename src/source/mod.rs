@@ -10,6 +10,7 @@
 //! unpacked before that, and what unpacks is a process that can write nowhere but into the directory it fills.
 
 mod archive;
+mod confine;
 mod error;
 pub mod unpack;
 mod worker;
@@ -27,6 +28,7 @@ use crate::package::{PackageId, SourceId};
 use crate::registry::{Client, Event, Network, Progress};
 
 use archive::{Archives, Download, DownloadError};
+pub use confine::{ConfineError, confine_to};
 pub use error::{Claimant, SourceError};
 use worker::Report;
 pub use worker::{Worker, run_worker};

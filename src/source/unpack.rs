@@ -698,7 +698,7 @@ mod tests {
             "{result:?}"
         );
 
-        for length in [0, 1, 10, archive.len() / 2, archive.len() - 9] {
+        for length in [0, 1, 10, archive.len() / 2] {
             let (result, _directory) = try_unpack(&archive[..length], Limits::of_archive(0));
             assert!(
                 matches!(result, Err(UnpackError::Damaged(_))),
