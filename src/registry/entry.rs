@@ -5,12 +5,14 @@
 //! least state their version, since "it exists, but" explains more than "there is no such version".
 //! Source: the Cargo book, "Registry Index", and the types of `cargo-util-schemas`.
 
+use std::collections::BTreeMap;
+
 use cargo_util_schemas::index::{IndexPackage, RegistryDependency};
 use memchr::memmem;
 use semver::{Version, VersionReq};
 
-use super::features::build_feature_map;
 use crate::digest::{Claimed, Sha256};
+use crate::manifest::features::feature_map;
 use crate::package::{
     Dependency, DependencyKind, FeatureName, PackageId, PackageName, SourceId, SourceKind, Summary,
     default_registry_in_lock, default_sparse_index,
@@ -112,11 +114,17 @@ fn summary(package: IndexPackage<'_>, source: &SourceId) -> Result<Summary, Stri
         .into_iter()
         .map(|each| dependency(each, source))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut features = package.features;
-    for (feature, values) in package.features2.unwrap_or_default() {
-        features.entry(feature).or_default().extend(values);
+    let mut lists: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (feature, values) in package
+        .features
+        .iter()
+        .chain(package.features2.iter().flatten())
+    {
+        let list = lists.entry(feature).or_default();
+        list.extend(values.iter().map(|value| value.as_ref().to_owned()));
     }
-    let features = build_feature_map(&features, &dependencies).map_err(|error| text(&error))?;
+    let lists = lists.iter().map(|(name, values)| (*name, &values[..]));
+    let features = feature_map(lists, &dependencies).map_err(|error| text(&error))?;
     let checksum: Sha256 = package.cksum.parse().map_err(|error| text(&error))?;
     Ok(Summary {
         id: PackageId::new(name, package.vers, source.clone()),
@@ -345,7 +353,7 @@ mod tests {
             (r#""deps":[],"features":{"f":["nothing"]}"#, "neither"),
             (
                 r#""deps":[],"features":{"f":["dep:nothing"]}"#,
-                "no dependency",
+                "not a dependency",
             ),
             (
                 r#""deps":[{"name":"b","req":"1"}],"features":{"f":["b?/x"]}"#,
@@ -353,7 +361,7 @@ mod tests {
             ),
             (
                 r#""deps":[{"name":"b","req":"1"}],"features":{"f":["b"]}"#,
-                "not an optional",
+                "not optional",
             ),
             (
                 r#""deps":[{"name":"b","req":"1","optional":true}],"features":{"f":["dep:b/x"]}"#,
@@ -361,7 +369,7 @@ mod tests {
             ),
             (
                 r#""deps":[{"name":"b","req":"1","optional":true}],"features":{"b":[]}"#,
-                "not included in any",
+                "no feature enables",
             ),
             (
                 r#""deps":[{"name":"b","req":"1","optional":true,"kind":"dev"}]"#,
