@@ -27,4 +27,7 @@ pub use read::{ManifestContext, find_manifest};
 pub use workspace::load_workspace;
 
 #[cfg(test)]
+mod parity_tests;
+#[cfg(test)]
+#[expect(clippy::print_stderr, reason = "tests say what they skipped")]
 mod tests;

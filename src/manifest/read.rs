@@ -60,6 +60,7 @@ impl Document {
     }
 
     /// The error for a fault in this file.
+    #[expect(clippy::boxed_local, reason = "faults are boxed wherever they occur")]
     pub(super) fn error(&self, fault: Box<Fault>) -> ManifestError {
         fault.in_file(&self.path, &self.text)
     }

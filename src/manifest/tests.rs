@@ -136,7 +136,7 @@ fn target_of(target: &Target) -> Value {
 }
 
 /// What the installed cargo says in `directory`; its error text if it refuses.
-fn cargo_metadata(directory: &Path) -> Result<Value, String> {
+pub(super) fn cargo_metadata(directory: &Path) -> Result<Value, String> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
         .args([
             "metadata",
@@ -157,8 +157,37 @@ fn cargo_metadata(directory: &Path) -> Result<Value, String> {
     }
 }
 
+/// Whether the installed cargo would build what is in `directory`; its error text if not.
+pub(super) fn cargo_check(directory: &Path) -> Result<(), String> {
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+        .args(["check", "--offline", "--manifest-path"])
+        .arg(directory.join("Cargo.toml"))
+        .env("CARGO_TARGET_DIR", directory.join("target"))
+        .output()
+        .expect("cargo runs");
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
+/// Lets the installed cargo write the lock of the workspace of `manifest`.
+pub(super) fn cargo_generate_lockfile(manifest: &Path) {
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+        .args([
+            "generate-lockfile",
+            "--offline",
+            "--quiet",
+            "--manifest-path",
+        ])
+        .arg(manifest)
+        .status()
+        .expect("cargo runs");
+    assert!(status.success());
+}
+
 /// Fails with the first difference between what cargo and we say of the members.
-fn assert_same(workspace: &Workspace, cargo: &Value) {
+pub(super) fn assert_same(workspace: &Workspace, cargo: &Value, case: &str) {
     let theirs = cargo["packages"].as_array().expect("packages");
     let mut ours: Vec<_> = workspace
         .members
@@ -181,27 +210,46 @@ fn assert_same(workspace: &Workspace, cargo: &Value) {
         .iter()
         .map(|package| package["manifest_path"].clone())
         .collect();
-    assert_eq!(paths, cargo_paths, "members");
+    assert_eq!(paths, cargo_paths, "{case}: members");
     for (ours, theirs) in ours.iter().zip(theirs) {
         let value = metadata_of(ours);
         for (key, value) in value.as_object().expect("an object") {
             let theirs = &theirs[key];
             if let (Some(ours), Some(theirs)) = (value.as_array(), theirs.as_array()) {
                 for (ours, theirs) in ours.iter().zip(theirs) {
-                    similar(ours, theirs, key);
+                    similar(ours, theirs, key, case);
                 }
-                assert_eq!(ours.len(), theirs.len(), "`{key}`");
+                assert_eq!(ours.len(), theirs.len(), "{case}: `{key}`");
             } else {
-                similar(value, theirs, key);
+                similar(value, theirs, key, case);
             }
         }
     }
-    assert_eq!(json!(workspace.root), cargo["workspace_root"]);
+    assert_eq!(json!(workspace.root), cargo["workspace_root"], "{case}");
+    let default: Vec<_> = workspace
+        .default_members
+        .iter()
+        .map(|id| json!(workspace.package(id).root()))
+        .collect();
+    let theirs: Vec<_> = cargo["workspace_default_members"]
+        .as_array()
+        .expect("default members")
+        .iter()
+        .map(|id| {
+            let id = id.as_str().and_then(|id| id.strip_prefix("path+file://"));
+            json!(id.and_then(|id| id.split('#').next()))
+        })
+        .collect();
+    assert_eq!(default, theirs, "{case}: default members");
+    assert_eq!(
+        json!(workspace.custom_metadata),
+        cargo["metadata"],
+        "{case}"
+    );
 }
 
-fn similar(ours: &Value, theirs: &Value, key: &str) {
-    // Maps compare without regard to order.
-    assert_eq!(ours, theirs, "`{key}`: ours, then cargo's");
+fn similar(ours: &Value, theirs: &Value, key: &str, case: &str) {
+    assert_eq!(ours, theirs, "{case}: `{key}`: ours, then cargo's");
 }
 
 /// Every crate that this machine has unpacked is read, and (a sample, unless `KILN_TEST_ALL` is set) is what cargo
@@ -232,8 +280,7 @@ fn real_crates_are_what_cargo_says() {
         let manifest = krate.join("Cargo.toml");
         match (load_workspace(&manifest, &context), cargo_metadata(krate)) {
             (Ok(workspace), Ok(cargo)) => {
-                eprintln!("{}", krate.display());
-                assert_same(&workspace, &cargo);
+                assert_same(&workspace, &cargo, &krate.display().to_string());
             }
             (Err(error), Err(_)) => eprintln!("both refuse {}: {error}", krate.display()),
             (Ok(_), Err(error)) => panic!("cargo alone refuses {}: {error}", krate.display()),

@@ -228,11 +228,13 @@ impl Loader<'_, '_> {
             .as_ref()
             .filter(|_| root.path == self.current);
         let Some(stated) = stated else {
-            return Ok(if root.toml.package().is_none() {
-                self.members.clone()
-            } else {
-                vec![self.current.clone()]
-            });
+            return Ok(
+                if self.reader.read(&self.current)?.toml.package().is_none() {
+                    self.members.clone()
+                } else {
+                    vec![self.current.clone()]
+                },
+            );
         };
         let named = expand(root, workspace.members.as_deref().unwrap_or_default())?;
         let mut manifests = Vec::new();

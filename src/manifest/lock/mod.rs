@@ -10,6 +10,7 @@ mod encode;
 mod error;
 mod locate;
 #[cfg(test)]
+#[expect(clippy::print_stderr, reason = "tests say what they skipped")]
 mod tests;
 
 use std::collections::BTreeMap;
