@@ -1,0 +1,199 @@
+//! The unit graph compared with the one that the installed cargo makes of the same workspace and command line.
+
+mod compare;
+mod metadata;
+
+use std::path::Path;
+
+use kiln::unit::{Platforms, UnitError, accessible_packages, json::unit_graph_json, lower};
+use serde_json::Value;
+
+/// Lowers `arguments` for a workspace that was read already.
+fn ours(
+    lowered: &metadata::Lowered,
+    infos: &(
+        String,
+        semver::Version,
+        std::collections::BTreeMap<String, kiln::toolchain::model::TargetInfo>,
+    ),
+    arguments: &[&str],
+) -> Result<Value, UnitError> {
+    let request = compare::request(arguments);
+    let (host, release, targets) = infos;
+    let platforms = Platforms::new(host, targets, release);
+    let needed = accessible_packages(&lowered.workspace, &lowered.resolve, platforms, &request)?;
+    // Only what the first step names may be needed by the second.
+    let packages = lowered
+        .packages
+        .iter()
+        .filter(|(id, _)| needed.contains(*id))
+        .map(|(id, package)| (id.clone(), std::sync::Arc::clone(package)))
+        .collect();
+    let graph = lower(
+        &lowered.workspace,
+        &lowered.resolve,
+        &packages,
+        platforms,
+        &request,
+    )?;
+    let json = unit_graph_json(&graph).expect("paths are UTF-8");
+    Ok(serde_json::from_str(&json).expect("JSON"))
+}
+
+/// Compares every command line; returns what differs.
+fn compare_all(directory: &Path, command_lines: &[Vec<&str>], triples: &[&str]) -> Vec<String> {
+    let lowered = metadata::load(directory);
+    let infos = metadata::platforms(triples);
+    let mut failures = Vec::new();
+    for arguments in command_lines {
+        let what = format!("{} `{}`", directory.display(), arguments.join(" "));
+        let cargos = compare::cargo(directory, arguments);
+        match (ours(&lowered, &infos, arguments), cargos) {
+            (Ok(ours), Ok(cargos)) => {
+                if let Some(difference) = compare::difference(&ours, &cargos) {
+                    failures.push(format!("{what}: {difference}"));
+                }
+            }
+            (Err(error), Err(cargos)) => eprintln!(
+                "both refuse {what}\n  ours: {error}; {}\n  cargo: {}",
+                error.help().unwrap_or_default(),
+                cargos.trim().replace('\n', "\n  ")
+            ),
+            (Ok(_), Err(error)) => failures.push(format!("{what}: cargo refuses: {error}")),
+            (Err(error), Ok(_)) => {
+                failures.push(format!("{what}: we refuse: {error} ({:?})", error.help()))
+            }
+        }
+    }
+    failures
+}
+
+/// Real packages with their locks, their dependencies fetched: `KILN_UNIT_CORPUS` names a directory of them.
+#[test]
+fn real_packages_are_lowered_as_cargo_does() {
+    let Some(corpus) = std::env::var_os("KILN_UNIT_CORPUS") else {
+        eprintln!("skipped: KILN_UNIT_CORPUS names no directory of packages");
+        return;
+    };
+    let only = std::env::var("KILN_UNIT_ONLY").unwrap_or_default();
+    let words = |line: &'static str| line.split(' ').collect::<Vec<_>>();
+    let common: Vec<Vec<&str>> = [
+        "build",
+        "build --release",
+        "build --all-targets",
+        "build --release --all-targets",
+        "build --no-default-features",
+        "build --all-features",
+        "build --all-features --all-targets",
+        "build --lib",
+        "build --bins",
+        "build --examples",
+        "build --tests",
+        "build --benches",
+        "build --target x86_64-unknown-linux-musl",
+        "build --target x86_64-unknown-linux-gnu",
+        "build --release --target wasm32-unknown-unknown",
+        "build --target aarch64-apple-darwin --target x86_64-pc-windows-msvc",
+        "check",
+        "check --all-targets",
+        "check --profile test",
+        "test",
+        "test --release",
+        "test --all-features",
+        "test --doc",
+        "test --target x86_64-pc-windows-msvc",
+        "bench",
+        "doc",
+        "doc --no-deps",
+        "doc --all-features --release",
+    ]
+    .into_iter()
+    .map(words)
+    .collect();
+    let of_package: &[(&str, &[&str])] = &[
+        (
+            "ripgrep",
+            &[
+                "build --features pcre2",
+                "build --profile release-lto",
+                "build -p serde_derive",
+            ],
+        ),
+        (
+            "fd-find",
+            &["build --no-default-features --features use-jemalloc"],
+        ),
+        (
+            "bat",
+            &[
+                "build --no-default-features --features minimal-application",
+                "build --no-default-features --features regex-onig",
+                "build --lib --no-default-features --features regex-fancy",
+            ],
+        ),
+        ("tokei", &["build --features all"]),
+        (
+            "mdbook",
+            &[
+                "build --no-default-features --features search",
+                "build --no-default-features --features watch,serve",
+            ],
+        ),
+        (
+            "diesel_cli",
+            &[
+                "build --no-default-features --features sqlite-bundled",
+                "build --no-default-features --features postgres",
+                "build --no-default-features --features mysql,sqlite",
+            ],
+        ),
+        (
+            "serde_json",
+            &[
+                "build --no-default-features --features alloc",
+                "build --features preserve_order,arbitrary_precision",
+            ],
+        ),
+        (
+            "tokio",
+            &[
+                "build --features full",
+                "build --no-default-features --features rt,macros,sync --target wasm32-unknown-unknown",
+            ],
+        ),
+    ];
+    let triples = [
+        "x86_64-unknown-linux-musl",
+        "wasm32-unknown-unknown",
+        "aarch64-apple-darwin",
+        "x86_64-pc-windows-msvc",
+    ];
+    let mut directories: Vec<_> = std::fs::read_dir(corpus)
+        .expect("the corpus is a directory")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.to_string_lossy().contains(&only))
+        .collect();
+    directories.sort();
+    let mut failures = Vec::new();
+    for directory in directories {
+        let name = directory
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(|name| name.rsplit_once('-'))
+            .map_or("", |(name, _)| name);
+        let own = of_package
+            .iter()
+            .filter(|(package, _)| *package == name)
+            .flat_map(|(_, lines)| lines.iter().copied().map(words));
+        let lines: Vec<Vec<&str>> = common.iter().cloned().chain(own).collect();
+        let found = compare_all(&directory, &lines, &triples);
+        eprintln!(
+            "{}: {} of {} differ",
+            directory.display(),
+            found.len(),
+            lines.len()
+        );
+        failures.extend(found);
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
