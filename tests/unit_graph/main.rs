@@ -2,6 +2,7 @@
 
 mod compare;
 mod metadata;
+mod random;
 
 use std::path::Path;
 
@@ -11,11 +12,7 @@ use serde_json::Value;
 /// Lowers `arguments` for a workspace that was read already.
 fn ours(
     lowered: &metadata::Lowered,
-    infos: &(
-        String,
-        semver::Version,
-        std::collections::BTreeMap<String, kiln::toolchain::model::TargetInfo>,
-    ),
+    infos: &Infos,
     arguments: &[&str],
 ) -> Result<Value, UnitError> {
     let request = compare::request(arguments);
@@ -42,13 +39,28 @@ fn ours(
 
 /// Compares every command line; returns what differs.
 fn compare_all(directory: &Path, command_lines: &[Vec<&str>], triples: &[&str]) -> Vec<String> {
-    let lowered = metadata::load(directory);
+    let lowered = metadata::load(directory).expect("cargo reads the workspace");
     let infos = metadata::platforms(triples);
+    compare_with(&lowered, &infos, directory, command_lines)
+}
+
+type Infos = (
+    String,
+    semver::Version,
+    std::collections::BTreeMap<String, kiln::toolchain::model::TargetInfo>,
+);
+
+fn compare_with(
+    lowered: &metadata::Lowered,
+    infos: &Infos,
+    directory: &Path,
+    command_lines: &[Vec<&str>],
+) -> Vec<String> {
     let mut failures = Vec::new();
     for arguments in command_lines {
         let what = format!("{} `{}`", directory.display(), arguments.join(" "));
         let cargos = compare::cargo(directory, arguments);
-        match (ours(&lowered, &infos, arguments), cargos) {
+        match (ours(lowered, infos, arguments), cargos) {
             (Ok(ours), Ok(cargos)) => {
                 if let Some(difference) = compare::difference(&ours, &cargos) {
                     failures.push(format!("{what}: {difference}"));
@@ -196,4 +208,49 @@ fn real_packages_are_lowered_as_cargo_does() {
         failures.extend(found);
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Workspaces at random. `KILN_UNIT_SEEDS=FROM..TO` tries others than the usual few.
+#[test]
+fn random_workspaces_are_lowered_as_cargo_does() {
+    let seeds = std::env::var("KILN_UNIT_SEEDS").unwrap_or_else(|_| "1..9".to_owned());
+    let (from, to) = seeds.split_once("..").expect("FROM..TO");
+    let seeds: std::ops::Range<u64> =
+        from.parse().expect("a number")..to.parse().expect("a number");
+    let infos = metadata::platforms(&[
+        "wasm32-unknown-unknown",
+        "aarch64-apple-darwin",
+        "x86_64-pc-windows-msvc",
+    ]);
+    let (mut failures, mut read) = (Vec::new(), 0);
+    for seed in seeds.clone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut random = random::Random::new(seed);
+        let (root, names) = random::write(directory.path(), &mut random);
+        let Ok(lowered) = metadata::load(&root) else {
+            continue;
+        };
+        read += 1;
+        let lines: Vec<Vec<String>> = (0..8)
+            .map(|_| random::command_line(&names, &mut random))
+            .collect();
+        let lines: Vec<Vec<&str>> = lines
+            .iter()
+            .map(|line| line.iter().map(String::as_str).collect())
+            .collect();
+        let found = compare_with(&lowered, &infos, &root, &lines);
+        failures.extend(
+            found
+                .iter()
+                .map(|failure| format!("seed {seed}: {failure}")),
+        );
+        if !found.is_empty() && std::env::var_os("KILN_UNIT_KEEP").is_some() {
+            eprintln!("kept: seed {seed} in {}", directory.keep().display());
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(
+        read * 2 > seeds.count(),
+        "too few workspaces are valid: {read}"
+    );
 }

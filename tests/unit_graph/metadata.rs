@@ -26,7 +26,10 @@ pub(crate) struct Lowered {
 }
 
 /// Reads the workspace of `directory` through `cargo metadata`.
-pub(crate) fn load(directory: &Path) -> Lowered {
+///
+/// # Errors
+/// What cargo says if it cannot read it.
+pub(crate) fn load(directory: &Path) -> Result<Lowered, String> {
     let output = Command::new("cargo")
         .args([
             "metadata",
@@ -37,14 +40,11 @@ pub(crate) fn load(directory: &Path) -> Lowered {
         .current_dir(directory)
         .output()
         .expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "cargo metadata in {}: {}",
-        directory.display(),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
     let json: Value = serde_json::from_slice(&output.stdout).expect("metadata is JSON");
-    from_json(&json, directory)
+    Ok(from_json(&json, directory))
 }
 
 fn text(value: &Value) -> String {
