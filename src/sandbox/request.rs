@@ -52,12 +52,29 @@ pub struct Limits {
     pub file_size_bytes: Option<u64>,
     /// Open descriptors of one process.
     pub open_files: Option<u64>,
-    /// Processes (of the user, in the user namespace).
+    /// Processes and threads: of the action under [`Isolation::Full`], of the user otherwise. The kernel does not apply
+    /// it to the host's root.
     pub processes: Option<u64>,
     /// Wall-clock time of the action, seconds.
     pub wall_seconds: Option<u64>,
     /// What it may print, bytes, both streams together; more is an error.
     pub output_bytes: Option<u64>,
+}
+
+impl Limits {
+    /// These limits, and where they say nothing, those of `base`.
+    #[must_use]
+    pub fn over(&self, base: &Limits) -> Limits {
+        Limits {
+            memory_bytes: self.memory_bytes.or(base.memory_bytes),
+            cpu_seconds: self.cpu_seconds.or(base.cpu_seconds),
+            file_size_bytes: self.file_size_bytes.or(base.file_size_bytes),
+            open_files: self.open_files.or(base.open_files),
+            processes: self.processes.or(base.processes),
+            wall_seconds: self.wall_seconds.or(base.wall_seconds),
+            output_bytes: self.output_bytes.or(base.output_bytes),
+        }
+    }
 }
 
 /// One process to run confined.
@@ -83,10 +100,10 @@ pub struct Request<'a> {
     pub directories: Vec<SandboxPath>,
     /// A private directory that the process sees as `/tmp`; `None` gives a tmpfs under [`Isolation::Full`].
     pub tmp: Option<PathBuf>,
-    /// Descriptors that the process inherits, and the number that it knows each by (the jobserver's).
+    /// Descriptors that the process inherits, and the number that it knows each by (the jobserver's): 3 to 255.
     pub descriptors: Vec<(OwnedFd, i32)>,
     /// Bounds, over the profile's own.
     pub limits: Limits,
-    /// How long the action may take, wall clock; over [`Limits::wall_seconds`].
+    /// How long the action may take, wall clock; instead of [`Limits::wall_seconds`].
     pub timeout: Option<Duration>,
 }

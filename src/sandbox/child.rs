@@ -1,0 +1,383 @@
+//! What the child does between clone and execve: a straight line of system calls, each with its step's name.
+//!
+//! Everything it needs is in a [`Plan`], made by the parent. The child allocates nothing, takes no lock, formats nothing
+//! and cannot panic; with [`super::sys::Memory::SharedUntilExec`] it shares the parent's memory, so it writes to none of
+//! it either. What fails is told as a [`Failure`] of fixed size over a close-on-exec pipe, and the child ends: it never
+//! goes on without a layer. An empty pipe means that execve came to pass.
+//!
+//! The order: identity, view of files, session, working directory, descriptors, limits, capabilities,
+//! `no_new_privs`, Landlock, seccomp, execve. Each layer is set up while the ones after it do not yet forbid it.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+
+use super::sys::{self, Errno, StringArray, SysResult};
+
+/// What the child was doing. The discriminants go over the pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Step {
+    JoinNetwork = 1,
+    Namespaces,
+    IdentityMap,
+    PrivateMounts,
+    NewRoot,
+    PivotRoot,
+    View,
+    DetachOldRoot,
+    ReadOnlyRoot,
+    HostName,
+    Groups,
+    Session,
+    WorkingDirectory,
+    Descriptors,
+    Limit,
+    DeathSignal,
+    Capabilities,
+    NoNewPrivileges,
+    LandlockRule,
+    Landlock,
+    Seccomp,
+    Execute,
+    Supervisor,
+}
+
+impl Step {
+    const ALL: [Step; 23] = [
+        Step::JoinNetwork,
+        Step::Namespaces,
+        Step::IdentityMap,
+        Step::PrivateMounts,
+        Step::NewRoot,
+        Step::PivotRoot,
+        Step::View,
+        Step::DetachOldRoot,
+        Step::ReadOnlyRoot,
+        Step::HostName,
+        Step::Groups,
+        Step::Session,
+        Step::WorkingDirectory,
+        Step::Descriptors,
+        Step::Limit,
+        Step::DeathSignal,
+        Step::Capabilities,
+        Step::NoNewPrivileges,
+        Step::LandlockRule,
+        Step::Landlock,
+        Step::Seccomp,
+        Step::Execute,
+        Step::Supervisor,
+    ];
+}
+
+/// Why the child could not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// What it was doing.
+    pub(super) step: Step,
+    /// Which of several (mounts, limits, rules), from 0.
+    pub(super) index: u32,
+    /// The kernel's answer.
+    pub(super) errno: Errno,
+}
+
+impl Failure {
+    /// The size of the record.
+    pub(super) const SIZE: usize = 12;
+
+    /// The record.
+    pub(super) fn to_bytes(self) -> [u8; Self::SIZE] {
+        let [a, b, c, d] = (self.step as u32).to_ne_bytes();
+        let [e, f, g, h] = self.index.to_ne_bytes();
+        let [i, j, k, l] = self.errno.0.to_ne_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l]
+    }
+
+    /// Reads a record.
+    pub(super) fn from_bytes(bytes: [u8; Self::SIZE]) -> Option<Self> {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
+        let step = u32::from_ne_bytes([a, b, c, d]);
+        Some(Self {
+            step: Step::ALL.into_iter().find(|s| *s as u32 == step)?,
+            index: u32::from_ne_bytes([e, f, g, h]),
+            errno: Errno(i32::from_ne_bytes([i, j, k, l])),
+        })
+    }
+}
+
+trait At<T> {
+    fn at(self, step: Step) -> Result<T, Failure>;
+    fn at_index(self, step: Step, index: usize) -> Result<T, Failure>;
+}
+
+impl<T> At<T> for SysResult<T> {
+    fn at(self, step: Step) -> Result<T, Failure> {
+        self.at_index(step, 0)
+    }
+
+    fn at_index(self, step: Step, index: usize) -> Result<T, Failure> {
+        self.map_err(|errno| Failure {
+            step,
+            index: index as u32,
+            errno,
+        })
+    }
+}
+
+/// One thing to make in the new root, in order. Paths are those of the new root.
+#[derive(Debug)]
+pub(super) enum ViewStep {
+    /// A directory; it may be there already.
+    Directory(CString),
+    /// An empty file to mount on; it may be there already.
+    File(CString),
+    /// A symbolic link.
+    Link {
+        /// Where it is.
+        at: CString,
+        /// What it says.
+        target: CString,
+    },
+    /// A part of the host's files.
+    Bind {
+        /// The host's path, as seen beneath the old root.
+        source: CString,
+        /// Where it is seen.
+        at: CString,
+        /// Device and inode that the parent checked: what is at `source` has to be the same still.
+        identity: (u64, u64),
+        /// `MOUNT_ATTR_*`.
+        attributes: u64,
+    },
+    /// A new filesystem.
+    Filesystem {
+        /// Its kind.
+        kind: CString,
+        /// Where it is seen.
+        at: CString,
+        /// `MS_*`.
+        flags: libc::c_ulong,
+        /// Its options.
+        options: CString,
+    },
+}
+
+/// A root of one's own, for full isolation.
+#[derive(Debug)]
+pub(super) struct View {
+    /// The line for `uid_map`.
+    pub(super) uid_map: CString,
+    /// The line for `gid_map`.
+    pub(super) gid_map: CString,
+    /// What is in it.
+    pub(super) steps: Vec<ViewStep>,
+}
+
+/// Where the old root is while the new one is filled.
+pub(super) const OLD_ROOT: &str = "/.old-root";
+
+/// What the child is to do.
+pub(super) struct Plan {
+    /// The new root; `None` keeps the host's.
+    pub(super) view: Option<View>,
+    /// Whether supplementary groups can and shall be given up.
+    pub(super) drop_groups: bool,
+    /// Standard input, output and error, numbered above all targets.
+    pub(super) standard: [OwnedFd; 3],
+    /// Further descriptors and their numbers, likewise.
+    pub(super) descriptors: Vec<(OwnedFd, RawFd)>,
+    /// The write end for a [`Failure`]; the parent closes its own once the child is there.
+    pub(super) status: Option<OwnedFd>,
+    /// The working directory.
+    pub(super) cwd: CString,
+    /// `RLIMIT_*` and its value.
+    pub(super) limits: Vec<(u32, u64)>,
+    /// The highest capability to take out of the bounding set; `None` if the kernel forbids (then none can be gained).
+    pub(super) last_capability: Option<u32>,
+    /// The Landlock ruleset.
+    pub(super) ruleset: OwnedFd,
+    /// Rules on files that exist only in the new root.
+    pub(super) late_rules: Vec<(CString, u64)>,
+    /// The seccomp filters, in order.
+    pub(super) filters: Vec<seccompiler::BpfProgram>,
+    /// The program.
+    pub(super) program: CString,
+    /// Its arguments.
+    pub(super) argv: StringArray,
+    /// Its environment.
+    pub(super) envp: StringArray,
+}
+
+/// The child's main function: does not return when execve succeeds.
+pub(super) fn run(plan: &Plan) -> i32 {
+    let Err(failure) = set_up_and_execute(plan);
+    if let Some(status) = &plan.status {
+        report(status.as_fd(), failure);
+    }
+    127
+}
+
+/// Tells the parent.
+pub(super) fn report(status: BorrowedFd<'_>, failure: Failure) {
+    // Nothing can be done about a failure here; the parent then sees an end without a record.
+    let _ = sys::write(status, &failure.to_bytes());
+}
+
+enum Never {}
+
+fn set_up_and_execute(plan: &Plan) -> Result<Never, Failure> {
+    sys::reset_signal_handlers();
+    sys::umask(0o022);
+    sys::setsid().at(Step::Session)?;
+    if let Some(view) = &plan.view {
+        enter_view(view)?;
+    }
+    sys::chdir(&plan.cwd).at(Step::WorkingDirectory)?;
+    place_descriptors(plan)?;
+    // Rules name files by open descriptors: before the limit on those.
+    for (i, (path, access)) in plan.late_rules.iter().enumerate() {
+        sys::open(path, libc::O_PATH, 0)
+            .and_then(|fd| sys::landlock_allow_beneath(plan.ruleset.as_fd(), fd.as_fd(), *access))
+            .at_index(Step::LandlockRule, i)?;
+    }
+    for (i, (resource, value)) in plan.limits.iter().enumerate() {
+        sys::set_limit(*resource, *value).at_index(Step::Limit, i)?;
+    }
+    drop_privileges(plan)?;
+    // After all changes of credentials, which clear it.
+    sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0).at(Step::DeathSignal)?;
+    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).at(Step::NoNewPrivileges)?;
+    sys::landlock_restrict_self(plan.ruleset.as_fd()).at(Step::Landlock)?;
+    sys::set_signal_mask(0, None).at(Step::Session)?;
+    for (i, filter) in plan.filters.iter().enumerate() {
+        sys::seccomp_filter(filter).at_index(Step::Seccomp, i)?;
+    }
+    let errno = sys::execve(&plan.program, &plan.argv, &plan.envp);
+    Err(Failure {
+        step: Step::Execute,
+        index: 0,
+        errno,
+    })
+}
+
+/// Fixed ids, and a root that holds what the view says.
+fn enter_view(view: &View) -> Result<(), Failure> {
+    // A process without privileges over the outer namespace may map only after it has given up setgroups.
+    write_file(c"/proc/self/setgroups", c"deny").at_index(Step::IdentityMap, 0)?;
+    write_file(c"/proc/self/uid_map", &view.uid_map).at_index(Step::IdentityMap, 1)?;
+    write_file(c"/proc/self/gid_map", &view.gid_map).at_index(Step::IdentityMap, 2)?;
+    sys::sethostname(c"kiln").at_index(Step::HostName, 0)?;
+    sys::setdomainname(c"(none)").at_index(Step::HostName, 1)?;
+
+    // Nothing that happens here is to reach the host, nor the other way round.
+    sys::mount(c"none", c"/", libc::MS_REC | libc::MS_PRIVATE, c"").at(Step::PrivateMounts)?;
+    let root = sys::detached_filesystem(c"tmpfs", &[(c"mode", c"0755"), (c"size", c"1m")])
+        .at_index(Step::NewRoot, 0)?;
+    sys::attach_mount(root.as_fd(), c"/").at_index(Step::NewRoot, 1)?;
+    sys::fchdir(root.as_fd()).at_index(Step::NewRoot, 2)?;
+    sys::mkdir(c".old-root", 0o700).at_index(Step::NewRoot, 3)?;
+    // From here on every path is resolved within the new root; the host's are reached through `OLD_ROOT` only.
+    sys::pivot_root(c".", c".old-root").at(Step::PivotRoot)?;
+    sys::chdir(c"/").at_index(Step::PivotRoot, 1)?;
+    for (i, step) in view.steps.iter().enumerate() {
+        make(step).at_index(Step::View, i)?;
+    }
+    sys::detach_mount(c"/.old-root").at_index(Step::DetachOldRoot, 0)?;
+    sys::rmdir(c"/.old-root").at_index(Step::DetachOldRoot, 1)?;
+    sys::restrict_mount_at(c"/", libc::MOUNT_ATTR_RDONLY).at(Step::ReadOnlyRoot)
+}
+
+fn make(step: &ViewStep) -> SysResult {
+    let unless_there = |result: SysResult| match result {
+        Err(Errno(libc::EEXIST)) => Ok(()),
+        other => other,
+    };
+    match step {
+        ViewStep::Directory(path) => unless_there(sys::mkdir(path, 0o755)),
+        ViewStep::File(path) => {
+            let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+            unless_there(sys::open(path, flags, 0o644).map(drop))
+        }
+        ViewStep::Link { at, target } => sys::symlink(target, at),
+        ViewStep::Bind {
+            source,
+            at,
+            identity,
+            attributes,
+        } => {
+            let copy = sys::copy_mount(source)?;
+            if sys::identity(copy.as_fd())? != *identity {
+                return Err(Errno(libc::ESTALE));
+            }
+            sys::restrict_mount(copy.as_fd(), *attributes)?;
+            sys::attach_mount(copy.as_fd(), at)
+        }
+        ViewStep::Filesystem {
+            kind,
+            at,
+            flags,
+            options,
+        } => sys::mount(kind, at, *flags, options),
+    }
+}
+
+fn write_file(path: &std::ffi::CStr, line: &std::ffi::CStr) -> SysResult {
+    let file = sys::open(path, libc::O_WRONLY, 0)?;
+    sys::write(file.as_fd(), line.to_bytes()).map(drop)
+}
+
+/// Numbers 0, 1, 2 and the requested ones; everything else ends with execve.
+fn place_descriptors(plan: &Plan) -> Result<(), Failure> {
+    sys::close_on_exec_from(3).at_index(Step::Descriptors, 0)?;
+    for (target, fd) in (0..).zip(&plan.standard) {
+        sys::duplicate_to(fd.as_fd(), target).at_index(Step::Descriptors, 1)?;
+    }
+    for (fd, target) in &plan.descriptors {
+        sys::duplicate_to(fd.as_fd(), *target).at_index(Step::Descriptors, 2)?;
+    }
+    Ok(())
+}
+
+/// No capability in any set, and none to be had by execve.
+fn drop_privileges(plan: &Plan) -> Result<(), Failure> {
+    if plan.drop_groups {
+        sys::drop_groups().at(Step::Groups)?;
+    }
+    if let Some(last) = plan.last_capability {
+        for capability in 0..=last {
+            sys::prctl(libc::PR_CAPBSET_DROP, capability.into(), 0)
+                .at_index(Step::Capabilities, capability as usize)?;
+        }
+        sys::prctl(libc::PR_SET_SECUREBITS, SECURE_BITS, 0).at_index(Step::Capabilities, 100)?;
+    }
+    sys::prctl(
+        libc::PR_CAP_AMBIENT,
+        libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong,
+        0,
+    )
+    .at_index(Step::Capabilities, 101)?;
+    sys::drop_capabilities().at_index(Step::Capabilities, 102)
+}
+
+/// `SECBIT_NOROOT`, `SECBIT_NO_SETUID_FIXUP`, `SECBIT_NO_CAP_AMBIENT_RAISE` and the lock of each, and the lock of
+/// `SECBIT_KEEP_CAPS`: user 0 is a user like any other, for good. Source: `linux/securebits.h`.
+const SECURE_BITS: libc::c_ulong = 0b1110_1111;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_survive_the_pipe() {
+        for step in Step::ALL {
+            let failure = Failure {
+                step,
+                index: 7,
+                errno: Errno(libc::EPERM),
+            };
+            assert_eq!(Failure::from_bytes(failure.to_bytes()), Some(failure));
+        }
+        assert_eq!(Failure::from_bytes([0; Failure::SIZE]), None);
+        assert_eq!(Failure::from_bytes([0xff; Failure::SIZE]), None);
+    }
+}

@@ -1,0 +1,383 @@
+//! A confined process while it runs, and what came of it.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::enforced::Enforced;
+use super::error::SandboxError;
+use super::sys::{self, Errno, Waited};
+
+/// Which of its two streams a process wrote to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It returned this code.
+    Exited(i32),
+    /// This signal killed it.
+    Signaled(i32),
+}
+
+/// Whether the process ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It did (or broke a limit of the kernel's, which is a signal in the status).
+    Itself,
+    /// Its time was up.
+    TimedOut,
+    /// It printed more than it may.
+    TooMuchOutput,
+    /// Somebody asked for it: [`Canceller::cancel`].
+    Cancelled,
+}
+
+/// What came of a process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// How it ended.
+    pub status: Status,
+    /// Why it ended.
+    pub ended: Ended,
+    /// How long it took, wall clock.
+    pub wall: Duration,
+    /// CPU time in user mode, of it and the children it waited for.
+    pub user: Duration,
+    /// CPU time in the kernel, likewise.
+    pub system: Duration,
+    /// The largest resident set of one of these processes, bytes.
+    pub peak_memory_bytes: u64,
+    /// How much it printed, bytes, both streams together.
+    pub output_bytes: u64,
+    /// What was enforced on it.
+    pub enforced: Enforced,
+}
+
+impl Outcome {
+    /// Whether it ended by itself with code 0.
+    pub fn success(&self) -> bool {
+        self.status == Status::Exited(0) && self.ended == Ended::Itself
+    }
+}
+
+/// What came of a process, with all that it printed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// How to end a process and all that belongs to it.
+#[derive(Debug)]
+pub(super) enum Ender {
+    /// The first process of a pid namespace: kill it.
+    Process(OwnedFd),
+    /// A supervisor, which kills everything once this pipe is closed; and the supervisor itself.
+    Supervisor {
+        /// The pipe's write end.
+        lifeline: Mutex<Option<OwnedFd>>,
+        /// The supervisor.
+        process: OwnedFd,
+    },
+}
+
+impl Ender {
+    fn end(&self) {
+        match self {
+            // That it has ended already is no failure.
+            Ender::Process(process) => drop(sys::pidfd_kill(process.as_fd())),
+            Ender::Supervisor { lifeline, .. } => {
+                drop(
+                    lifeline
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .take(),
+                );
+            }
+        }
+    }
+
+    fn process(&self) -> &OwnedFd {
+        match self {
+            Ender::Process(process) | Ender::Supervisor { process, .. } => process,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    ender: Ender,
+    /// 0, or why it was ended.
+    why: AtomicU8,
+}
+
+impl Shared {
+    fn end(&self, why: Ended) {
+        let code = match why {
+            Ended::Itself => 0,
+            Ended::TimedOut => 1,
+            Ended::TooMuchOutput => 2,
+            Ended::Cancelled => 3,
+        };
+        // The first reason is the reason.
+        let _ = self
+            .why
+            .compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
+        self.ender.end();
+    }
+
+    fn why(&self) -> Ended {
+        match self.why.load(Ordering::Relaxed) {
+            0 => Ended::Itself,
+            1 => Ended::TimedOut,
+            2 => Ended::TooMuchOutput,
+            _ => Ended::Cancelled,
+        }
+    }
+}
+
+/// Ends a running process from another thread.
+#[derive(Debug, Clone)]
+pub struct Canceller(Arc<Shared>);
+
+impl Canceller {
+    /// Kills the process and all that it started. Does nothing if it has ended.
+    pub fn cancel(&self) {
+        self.0.end(Ended::Cancelled);
+    }
+}
+
+/// A process that runs confined. Dropping it kills the process and waits until nothing of it is left.
+#[derive(Debug)]
+pub struct Running {
+    pid: libc::pid_t,
+    shared: Arc<Shared>,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    started: Instant,
+    deadline: Option<Instant>,
+    most_output: Option<u64>,
+    enforced: Enforced,
+    reaped: bool,
+}
+
+impl Running {
+    #[expect(clippy::too_many_arguments, reason = "a constructor with one caller")]
+    pub(super) fn new(
+        pid: libc::pid_t,
+        ender: Ender,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+        started: Instant,
+        deadline: Option<Instant>,
+        most_output: Option<u64>,
+        enforced: Enforced,
+    ) -> Self {
+        Self {
+            pid,
+            shared: Arc::new(Shared {
+                ender,
+                why: AtomicU8::new(0),
+            }),
+            stdout,
+            stderr,
+            started,
+            deadline,
+            most_output,
+            enforced,
+            reaped: false,
+        }
+    }
+
+    /// The process's number on the host (its supervisor's, under Landlock isolation).
+    pub fn id(&self) -> u32 {
+        self.pid.cast_unsigned()
+    }
+
+    /// What is enforced on it.
+    pub fn enforced(&self) -> &Enforced {
+        &self.enforced
+    }
+
+    /// A handle to end it from another thread.
+    pub fn canceller(&self) -> Canceller {
+        Canceller(Arc::clone(&self.shared))
+    }
+
+    /// Kills the process and all that it started; [`Running::wait`] tells how it ended.
+    pub fn kill(&self) {
+        self.shared.end(Ended::Cancelled);
+    }
+
+    /// Waits for it to end, handing on what it prints as it comes. Kills it when its time is up or it prints too much.
+    pub fn wait(
+        mut self,
+        mut on_output: impl FnMut(Stream, &[u8]),
+    ) -> Result<Outcome, SandboxError> {
+        let mut open = [true; 2];
+        let mut printed = 0u64;
+        let mut buffer = vec![0u8; 64 * 1024];
+        let mut ended = false;
+        while !ended {
+            let readable = self.poll(&open)?;
+            ended = readable[2];
+            for (i, stream) in [Stream::Stdout, Stream::Stderr].into_iter().enumerate() {
+                // Once it has ended nobody writes any more: what is in the pipes is all there is.
+                while open[i] && (readable[i] || ended) {
+                    let fd = if i == 0 { &self.stdout } else { &self.stderr };
+                    let count = match sys::read(fd.as_fd(), &mut buffer) {
+                        Ok(0) => {
+                            open[i] = false;
+                            break;
+                        }
+                        Ok(count) => count,
+                        Err(Errno(libc::EAGAIN)) => break,
+                        Err(errno) => {
+                            return Err(SandboxError::Running {
+                                step: "reading its output",
+                                source: errno.into(),
+                            });
+                        }
+                    };
+                    let room = self
+                        .most_output
+                        .map_or(u64::MAX, |most| most.saturating_sub(printed));
+                    let kept = usize::try_from(room).map_or(count, |room| room.min(count));
+                    printed += count as u64;
+                    if kept > 0 {
+                        on_output(stream, &buffer[..kept]);
+                    }
+                    if kept < count {
+                        self.shared.end(Ended::TooMuchOutput);
+                        open[i] = false;
+                        break;
+                    }
+                    if !ended {
+                        // The other stream and the clock want to be looked at, too.
+                        break;
+                    }
+                }
+            }
+        }
+        let waited = self.reap()?;
+        let wall = self.started.elapsed();
+        let status = match libc::WIFEXITED(waited.status) {
+            true => Status::Exited(libc::WEXITSTATUS(waited.status)),
+            false => Status::Signaled(libc::WTERMSIG(waited.status)),
+        };
+        Ok(Outcome {
+            status,
+            // Who ended by itself just before being killed did end by itself.
+            ended: match (status, self.shared.why()) {
+                (Status::Exited(_), Ended::TimedOut | Ended::Cancelled) => Ended::Itself,
+                (_, why) => why,
+            },
+            wall,
+            user: duration(waited.usage.ru_utime),
+            system: duration(waited.usage.ru_stime),
+            peak_memory_bytes: u64::try_from(waited.usage.ru_maxrss).unwrap_or(0) * 1024,
+            output_bytes: printed,
+            enforced: self.enforced.clone(),
+        })
+    }
+
+    /// Waits for it to end and collects what it prints, up to its limit.
+    pub fn output(self) -> Result<Output, SandboxError> {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let outcome = self.wait(|stream, bytes| match stream {
+            Stream::Stdout => stdout.extend_from_slice(bytes),
+            Stream::Stderr => stderr.extend_from_slice(bytes),
+        })?;
+        Ok(Output {
+            outcome,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Waits for an event: stdout, stderr, the process's end. Ends the process when its time is up.
+    fn poll(&self, open: &[bool; 2]) -> Result<[bool; 3], SandboxError> {
+        let entry = |fd: &OwnedFd, wanted: bool| libc::pollfd {
+            // The kernel skips negative numbers.
+            fd: if wanted { fd.as_raw_fd() } else { -1 },
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let mut fds = [
+            entry(&self.stdout, open[0]),
+            entry(&self.stderr, open[1]),
+            entry(self.shared.ender.process(), true),
+        ];
+        loop {
+            let left = match self.deadline {
+                Some(deadline) if self.shared.why() == Ended::Itself => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        self.shared.end(Ended::TimedOut);
+                        continue;
+                    }
+                    // Rounded up, so as not to spin through the last millisecond.
+                    i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX)
+                }
+                _ => -1,
+            };
+            match sys::poll(&mut fds, left) {
+                Ok(0) | Err(Errno(libc::EINTR)) => {}
+                Ok(_) => return Ok(fds.map(|fd| fd.revents != 0)),
+                Err(errno) => {
+                    return Err(SandboxError::Running {
+                        step: "waiting for it",
+                        source: errno.into(),
+                    });
+                }
+            }
+        }
+    }
+
+    fn reap(&mut self) -> Result<Waited, SandboxError> {
+        self.reaped = true;
+        match sys::wait_for(self.pid, true) {
+            Ok(Some(waited)) => Ok(waited),
+            Ok(None) | Err(Errno(libc::ECHILD)) => Err(SandboxError::Running {
+                step: "reaping it, which somebody else did,",
+                source: std::io::Error::from_raw_os_error(libc::ECHILD),
+            }),
+            Err(errno) => Err(SandboxError::Running {
+                step: "reaping it",
+                source: errno.into(),
+            }),
+        }
+    }
+
+    /// Reaps a child that ends by itself because it could not be set up.
+    pub(super) fn abandon(&mut self) {
+        self.shared.end(Ended::Cancelled);
+        let _ = self.reap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.abandon();
+        }
+    }
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let micros = u64::try_from(time.tv_usec).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_micros(micros)
+}

@@ -1,0 +1,441 @@
+//! Starting a confined process: everything is prepared here, in the parent; then one clone, and the child only makes
+//! system calls ([`super::child`]).
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use landlock::{ABI, AccessFs, BitFlags};
+
+use super::child::{self, Failure, Plan, Step, View, ViewStep};
+use super::enforced::Enforced;
+use super::error::{Layer, SandboxError};
+use super::request::{Access, Isolation, Limits, Request};
+use super::ruleset::{self, Grant};
+use super::running::{Ender, Running};
+use super::sys::{self, Errno, Memory, SignalsBlocked, Stack, StringArray};
+use super::view::{self, Opened};
+
+/// Enough for the child's few frames, also in an unoptimised build.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// Starts the process that `request` describes, with every layer in force, or not at all.
+///
+/// The process is killed when the thread that called this ends, when the result is dropped, and when the process's
+/// time is up (which somebody has to wait for: see [`Running::wait`]).
+pub fn spawn(request: Request<'_>) -> Result<Running, SandboxError> {
+    let abi = ruleset::kernel_abi()?;
+    spawn_with(request, abi)
+}
+
+/// [`spawn`] as on a kernel that knows Landlock's `abi` and no later one.
+pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, SandboxError> {
+    let limits = request.limits.over(&request.profile.limits);
+    let timeout = request
+        .timeout
+        .or(limits.wall_seconds.map(Duration::from_secs));
+    let mounts = request
+        .mounts
+        .iter()
+        .map(Opened::new)
+        .collect::<Result<Vec<_>, _>>()?;
+    let tmp = match &request.tmp {
+        Some(path) => Some(Opened::open(path, tmp_path(), Access::Write)?),
+        None => None,
+    };
+    let devices = view::DEVICES
+        .iter()
+        .map(|name| view::open_device(name))
+        .collect::<Result<Vec<_>, _>>()?;
+
+    let (floor, inherited) = inherited(&mut request)?;
+    let above = |fd: BorrowedFd<'_>| {
+        sys::duplicate_above(fd, floor).map_err(start("duplicating a descriptor"))
+    };
+    let grants = mounts
+        .iter()
+        .chain(&tmp)
+        .map(|opened| ruleset::grant(&opened.fd, opened.grant()))
+        .chain(
+            devices
+                .iter()
+                .map(|(_, fd, _)| ruleset::grant(fd, Grant::Device)),
+        );
+    let ruleset = above(ruleset::build(abi, grants)?.as_fd())?;
+
+    let (status_read, status) = pipe("making a pipe")?;
+    let (stdout, stdout_write) = pipe("making a pipe")?;
+    let (stderr, stderr_write) = pipe("making a pipe")?;
+    for fd in [&stdout, &stderr] {
+        sys::set_nonblocking(fd.as_fd()).map_err(start("setting up a pipe"))?;
+    }
+    let null = sys::open(c"/dev/null", libc::O_RDONLY, 0).map_err(start("opening `/dev/null`"))?;
+    let standard = [
+        above(null.as_fd())?,
+        above(stdout_write.as_fd())?,
+        above(stderr_write.as_fd())?,
+    ];
+    drop((stdout_write, stderr_write));
+
+    let (view, late_rules) = match request.isolation {
+        Isolation::Landlock => (None, Vec::new()),
+        Isolation::Full => {
+            let (uid, gid) = sys::effective_ids();
+            let view = View {
+                uid_map: view::c_string(format!("{INNER_ID} {uid} 1\n").as_bytes()),
+                gid_map: view::c_string(format!("{INNER_ID} {gid} 1\n").as_bytes()),
+                steps: view::steps(&request, &mounts, tmp.as_ref(), &devices)?,
+            };
+            (Some(view), late_rules(abi, tmp.is_none()))
+        }
+    };
+    let confined_signals = request.isolation == Isolation::Full || ruleset::scopes_signals(abi);
+    let filters = request.profile.filters();
+    let mut plan = Plan {
+        drop_groups: view.is_none() && has_capability(caps::Capability::CAP_SETGID),
+        last_capability: last_capability(request.isolation),
+        view,
+        standard,
+        descriptors: inherited
+            .iter()
+            .map(|(fd, target)| Ok((above(fd.as_fd())?, *target)))
+            .collect::<Result<_, SandboxError>>()?,
+        status: Some(above(status.as_fd())?),
+        cwd: c_text(request.cwd.as_str())?,
+        limits: kernel_limits(&limits)?,
+        ruleset,
+        late_rules,
+        filters: vec![match confined_signals {
+            true => filters.allow.clone(),
+            false => filters.allow_without_signals.clone(),
+        }],
+        program: c_text(request.program.as_str())?,
+        argv: StringArray::new(
+            request
+                .argv
+                .iter()
+                .map(|argument| c_os(argument))
+                .collect::<Result<_, _>>()?,
+        ),
+        envp: StringArray::new(environment(&request)?),
+    };
+    drop((status, null, inherited));
+
+    let started = Instant::now();
+    let (pid, ender) = match request.isolation {
+        Isolation::Full => full(&plan)?,
+        Isolation::Landlock => {
+            return Err(SandboxError::Request {
+                why: "Landlock isolation is not there yet".to_owned(),
+            });
+        }
+    };
+    let mut running = Running::new(
+        pid,
+        ender,
+        stdout,
+        stderr,
+        started,
+        timeout.and_then(|timeout| started.checked_add(timeout)),
+        limits.output_bytes,
+        Enforced::new(&request, abi, &limits),
+    );
+    drop(plan.status.take());
+    if let Some(failure) = read_failure(&status_read)? {
+        running.abandon();
+        return Err(explain(failure, &plan, &request, &mounts));
+    }
+    Ok(running)
+}
+
+/// User and group of every process under full isolation, whoever runs kiln.
+const INNER_ID: u32 = 1000;
+
+const NAMESPACES: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS;
+
+/// The process is the first of its pid namespace: when it ends, the kernel kills whatever else is in there.
+fn full(plan: &Plan) -> Result<(libc::pid_t, Ender), SandboxError> {
+    let stack = Stack::new(STACK_BYTES).map_err(start("mapping a stack"))?;
+    let cloned = {
+        let _blocked = SignalsBlocked::new().map_err(start("blocking signals"))?;
+        sys::clone_with(
+            NAMESPACES,
+            Memory::SharedUntilExec,
+            &stack,
+            child::run,
+            plan,
+        )
+    };
+    let pid = cloned.map_err(|errno| match errno {
+        Errno(libc::EAGAIN | libc::ENOMEM) => start("clone")(errno),
+        _ => layer(Layer::Namespaces, "making namespaces", errno),
+    })?;
+    match sys::pidfd_open(pid) {
+        Ok(pidfd) => Ok((pid, Ender::Process(pidfd))),
+        Err(errno) => {
+            // Without the handle nobody could end it later; it has not been waited for, so the number is still its own.
+            let _ = sys::kill(pid);
+            let _ = sys::wait_for(pid, true);
+            Err(start("opening a pidfd")(errno))
+        }
+    }
+}
+
+/// Reads what the child has to tell: nothing, if it has come as far as execve.
+fn read_failure(status: &OwnedFd) -> Result<Option<Failure>, SandboxError> {
+    let mut record = [0; Failure::SIZE];
+    let count = sys::read(status.as_fd(), &mut record).map_err(start("reading from the child"))?;
+    if count == 0 {
+        return Ok(None);
+    }
+    match Failure::from_bytes(record).filter(|_| count == Failure::SIZE) {
+        Some(failure) => Ok(Some(failure)),
+        None => Err(start("reading from the child")(Errno(libc::EBADMSG))),
+    }
+}
+
+/// Makes the real error out of the child's record.
+fn explain(
+    failure: Failure,
+    plan: &Plan,
+    request: &Request<'_>,
+    mounts: &[Opened],
+) -> SandboxError {
+    let Failure { step, index, errno } = failure;
+    let index = index as usize;
+    let (kind, text) = match step {
+        Step::Execute => {
+            return SandboxError::Execute {
+                program: request.program.clone(),
+                source: errno.into(),
+            };
+        }
+        Step::WorkingDirectory => {
+            return SandboxError::Start {
+                step: "changing to the working directory",
+                source: errno.into(),
+            };
+        }
+        Step::JoinNetwork => (Layer::Namespaces, "joining the empty network".to_owned()),
+        Step::Namespaces => (Layer::Namespaces, "making namespaces".to_owned()),
+        Step::IdentityMap => (
+            Layer::Namespaces,
+            [
+                "giving up setgroups",
+                "mapping the user",
+                "mapping the group",
+            ]
+            .get(index)
+            .unwrap_or(&"mapping ids")
+            .to_string(),
+        ),
+        Step::PrivateMounts => (Layer::Namespaces, "making mounts private".to_owned()),
+        Step::NewRoot => (Layer::Namespaces, "mounting an empty root".to_owned()),
+        Step::PivotRoot => (Layer::Namespaces, "changing the root".to_owned()),
+        Step::View => {
+            let steps = plan.view.as_ref().map_or(&[][..], |view| &view.steps);
+            let text = match steps.get(index) {
+                Some(ViewStep::Directory(at)) => format!("making the directory `{}`", text(at)),
+                Some(ViewStep::File(at)) => format!("making the file `{}`", text(at)),
+                Some(ViewStep::Link { at, .. }) => format!("making the link `{}`", text(at)),
+                Some(ViewStep::Filesystem { kind, at, .. }) => {
+                    format!("mounting {} at `{}`", text(kind), text(at))
+                }
+                Some(ViewStep::Bind { source, at, .. }) => {
+                    let source = text(source);
+                    let host = source.strip_prefix(child::OLD_ROOT).unwrap_or(&source);
+                    format!("mounting `{host}` at `{}`", text(at))
+                }
+                None => "making the root".to_owned(),
+            };
+            (Layer::Namespaces, text)
+        }
+        Step::DetachOldRoot => (Layer::Namespaces, "detaching the host's root".to_owned()),
+        Step::ReadOnlyRoot => (Layer::Namespaces, "making the root read-only".to_owned()),
+        Step::HostName => (Layer::Namespaces, "setting the host name".to_owned()),
+        Step::Groups => (
+            Layer::Privileges,
+            "giving up supplementary groups".to_owned(),
+        ),
+        Step::Session => (Layer::Privileges, "making a session".to_owned()),
+        Step::Descriptors => (Layer::Privileges, "placing descriptors".to_owned()),
+        Step::DeathSignal => (Layer::Privileges, "binding its life to kiln's".to_owned()),
+        Step::Limit => (
+            Layer::Limits,
+            match plan.limits.get(index) {
+                Some((resource, value)) => {
+                    format!("setting {} to {value}", limit_name(*resource))
+                }
+                None => "setting a limit".to_owned(),
+            },
+        ),
+        Step::Capabilities => (Layer::Privileges, "dropping capabilities".to_owned()),
+        Step::NoNewPrivileges => (Layer::Privileges, "setting no_new_privs".to_owned()),
+        Step::LandlockRule => (
+            Layer::Landlock,
+            match plan.late_rules.get(index) {
+                Some((path, _)) => format!("adding a rule for `{}`", text(path)),
+                None => "adding a rule".to_owned(),
+            },
+        ),
+        Step::Landlock => (
+            Layer::Landlock,
+            format!("enforcing a ruleset of {} rules", mounts.len()),
+        ),
+        Step::Seccomp => (
+            Layer::Seccomp,
+            format!(
+                "installing the filter of profile `{}`",
+                request.profile.name
+            ),
+        ),
+        Step::Supervisor => (Layer::Supervisor, "setting up the supervisor".to_owned()),
+    };
+    layer(kind, text, errno)
+}
+
+fn text(string: &CString) -> String {
+    string.to_string_lossy().into_owned()
+}
+
+fn layer(layer: Layer, step: impl Into<String>, errno: Errno) -> SandboxError {
+    SandboxError::Layer {
+        layer,
+        step: step.into(),
+        source: Box::new(std::io::Error::from(errno)),
+    }
+}
+
+pub(super) fn start(step: &'static str) -> impl Fn(Errno) -> SandboxError {
+    move |errno| SandboxError::Start {
+        step,
+        source: errno.into(),
+    }
+}
+
+fn pipe(step: &'static str) -> Result<(OwnedFd, OwnedFd), SandboxError> {
+    sys::pipe().map_err(start(step))
+}
+
+fn tmp_path() -> crate::path::SandboxPath {
+    crate::path::SandboxPath::new("/tmp").expect("`/tmp` is absolute and normalised")
+}
+
+/// The descriptors to inherit, and the lowest number that no one of them is to have.
+fn inherited(request: &mut Request<'_>) -> Result<(i32, Vec<(OwnedFd, i32)>), SandboxError> {
+    let inherited = std::mem::take(&mut request.descriptors);
+    let mut targets: Vec<i32> = inherited.iter().map(|(_, target)| *target).collect();
+    targets.sort_unstable();
+    if targets.iter().any(|target| !(3..256).contains(target))
+        || targets.windows(2).any(|w| w[0] == w[1])
+    {
+        return Err(SandboxError::Request {
+            why: "inherited descriptors need distinct numbers from 3 to 255".to_owned(),
+        });
+    }
+    Ok((targets.last().map_or(3, |last| last + 1), inherited))
+}
+
+/// Files that exist in the new root only.
+fn late_rules(abi: ABI, own_tmp: bool) -> Vec<(CString, u64)> {
+    let proc: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
+    // The names in the root itself; what is mounted beneath may be listed anyway.
+    let root: BitFlags<AccessFs> = AccessFs::ReadDir.into();
+    let mut rules = vec![
+        (c"/".to_owned(), root.bits()),
+        (c"/proc".to_owned(), proc.bits()),
+    ];
+    if own_tmp {
+        let write = Grant::Directory(Access::Write).rights(abi);
+        rules.push((c"/tmp".to_owned(), write.bits()));
+    }
+    rules
+}
+
+fn has_capability(capability: caps::Capability) -> bool {
+    caps::has_cap(None, caps::CapSet::Effective, capability).unwrap_or(false)
+}
+
+/// The kernel's highest capability, if the child will be allowed to take it out of the bounding set.
+fn last_capability(isolation: Isolation) -> Option<u32> {
+    static LAST: OnceLock<u32> = OnceLock::new();
+    // In a user namespace of its own the child has all of them.
+    if isolation == Isolation::Landlock && !has_capability(caps::Capability::CAP_SETPCAP) {
+        return None;
+    }
+    let last = *LAST.get_or_init(|| {
+        caps::runtime::thread_all_supported()
+            .iter()
+            .map(|capability| u32::from(capability.index()))
+            .max()
+            .unwrap_or(0)
+    });
+    Some(last)
+}
+
+fn c_text(text: &str) -> Result<CString, SandboxError> {
+    c_os(OsStr::new(text))
+}
+
+fn c_os(text: &OsStr) -> Result<CString, SandboxError> {
+    CString::new(text.as_bytes()).map_err(|_| SandboxError::Request {
+        why: format!("`{}` contains a NUL byte", text.display()),
+    })
+}
+
+fn environment(request: &Request<'_>) -> Result<Vec<CString>, SandboxError> {
+    request
+        .env
+        .iter()
+        .map(|(name, value)| {
+            if name.is_empty() || name.as_bytes().contains(&b'=') {
+                return Err(SandboxError::Request {
+                    why: format!("`{}` is no name of a variable", name.display()),
+                });
+            }
+            let mut line = name.clone();
+            line.push("=");
+            line.push(value);
+            c_os(&line)
+        })
+        .collect()
+}
+
+fn limit_name(resource: u32) -> &'static str {
+    match resource {
+        libc::RLIMIT_AS => "RLIMIT_AS",
+        libc::RLIMIT_CPU => "RLIMIT_CPU",
+        libc::RLIMIT_FSIZE => "RLIMIT_FSIZE",
+        libc::RLIMIT_NOFILE => "RLIMIT_NOFILE",
+        libc::RLIMIT_NPROC => "RLIMIT_NPROC",
+        libc::RLIMIT_CORE => "RLIMIT_CORE",
+        _ => "a limit",
+    }
+}
+
+/// `limits` as the kernel takes them, no higher than what this process may set. Core files are off.
+pub(super) fn kernel_limits(limits: &Limits) -> Result<Vec<(u32, u64)>, SandboxError> {
+    let wanted = [
+        (libc::RLIMIT_CORE, Some(0)),
+        (libc::RLIMIT_AS, limits.memory_bytes),
+        (libc::RLIMIT_CPU, limits.cpu_seconds),
+        (libc::RLIMIT_FSIZE, limits.file_size_bytes),
+        (libc::RLIMIT_NOFILE, limits.open_files),
+        (libc::RLIMIT_NPROC, limits.processes),
+    ];
+    wanted
+        .into_iter()
+        .filter_map(|(resource, value)| value.map(|value| (resource, value)))
+        .map(|(resource, value)| {
+            let most = sys::hard_limit(resource).map_err(start("reading a limit"))?;
+            Ok((resource, value.min(most)))
+        })
+        .collect()
+}

@@ -1,0 +1,762 @@
+//! The system calls of the sandbox, behind safe signatures. The only file of the package with `unsafe` in it.
+//!
+//! Everything here is one call or a fixed few: no allocation, no lock, no formatting, no panic. So all of it may be used
+//! between clone and execve in a program with many threads, where the child may share its parent's memory
+//! (`CLONE_VM`): libc's allocator, its locks and the parent's data may be in any state.
+//!
+//! What lives elsewhere: the order in which the child makes these calls ([`super::child`]), and everything that the
+//! parent prepares for them.
+#![expect(
+    unsafe_code,
+    reason = "system calls and clone have no safe binding that is also async-signal-safe"
+)]
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+/// An error number of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Errno(pub(super) i32);
+
+impl From<Errno> for std::io::Error {
+    fn from(errno: Errno) -> Self {
+        std::io::Error::from_raw_os_error(errno.0)
+    }
+}
+
+/// What a system call answers.
+pub(super) type SysResult<T = ()> = Result<T, Errno>;
+
+fn last_errno() -> Errno {
+    // SAFETY: the function has no precondition; it gives the address of this thread's own errno, which lives as long
+    // as the thread. Signal safety: reads thread-local memory.
+    Errno(unsafe { *libc::__errno_location() })
+}
+
+fn check(rc: libc::c_long) -> SysResult<libc::c_long> {
+    if rc < 0 { Err(last_errno()) } else { Ok(rc) }
+}
+
+fn done(rc: libc::c_long) -> SysResult {
+    check(rc).map(|_| ())
+}
+
+fn owned(rc: libc::c_long) -> SysResult<OwnedFd> {
+    let fd = check(rc)? as RawFd;
+    // SAFETY: the kernel has just made this descriptor for this call, so nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Processes
+
+/// Memory for the child's stack: private, with a page below it that must not be touched.
+pub(super) struct Stack {
+    base: *mut c_void,
+    length: usize,
+}
+
+impl Stack {
+    const GUARD: usize = 64 * 1024;
+
+    /// Maps `length` bytes of stack (a multiple of 64 KiB).
+    pub(super) fn new(length: usize) -> SysResult<Self> {
+        let length = length + Self::GUARD;
+        // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no memory that is in use.
+        let base = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK,
+                -1,
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(last_errno());
+        }
+        let stack = Self { base, length };
+        // SAFETY: the range is the lowest part of the mapping just made, which nothing points into yet. 64 KiB is a
+        // multiple of every page size of the supported machines.
+        if unsafe { libc::mprotect(base, Self::GUARD, libc::PROT_NONE) } != 0 {
+            return Err(last_errno());
+        }
+        Ok(stack)
+    }
+
+    fn top(&self) -> *mut c_void {
+        // SAFETY: one past the end of the mapping, which pointer arithmetic allows; page-aligned, so aligned as the
+        // ABIs demand of a stack.
+        unsafe { self.base.byte_add(self.length) }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: `base` and `length` are those of the mapping made in `new`. `clone_with` borrows the stack, and the
+        // child that ran on it either has its own copy of the memory or has ended its use of it by then.
+        unsafe { libc::munmap(self.base, self.length) };
+    }
+}
+
+/// How the child of [`clone_with`] uses its parent's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// A copy, as of `fork`: the child may live on.
+    Copied,
+    /// Shared, as of `vfork`: the calling thread sleeps until the child has called execve or ended. No page tables are
+    /// copied, so that starting a process costs the same however large the parent is.
+    SharedUntilExec,
+}
+
+struct Call<'a, T> {
+    entry: fn(&T) -> i32,
+    argument: &'a T,
+}
+
+extern "C" fn trampoline<T>(call: *mut c_void) -> c_int {
+    // SAFETY: `clone_with` passes the address of a `Call<T>` on its own frame, which outlives the child's use of it:
+    // the frame is copied with the memory, or the calling thread sleeps until the child has ended or called execve.
+    let call = unsafe { &*call.cast::<Call<'_, T>>() };
+    let code = (call.entry)(call.argument);
+    exit(code)
+}
+
+/// Starts a child that runs `entry(argument)` on `stack` and ends with what it returns. `flags` are namespace flags,
+/// `CLONE_PARENT` and `CLONE_FILES`. All signals have to be blocked: see [`SignalsBlocked`].
+pub(super) fn clone_with<T>(
+    flags: c_int,
+    memory: Memory,
+    stack: &Stack,
+    entry: fn(&T) -> i32,
+    argument: &T,
+) -> SysResult<libc::pid_t> {
+    let sharing = match memory {
+        Memory::Copied => 0,
+        Memory::SharedUntilExec => libc::CLONE_VM | libc::CLONE_VFORK,
+    };
+    let call = Call { entry, argument };
+    // SAFETY: the stack is a writable mapping of its own, aligned, and outlives the child's use of it (see `Call`).
+    // With shared memory the calling thread is suspended, so `entry` is alone in using this thread's frames and errno;
+    // it reaches nothing but `argument`, by shared reference. No handler runs in the child: all signals are blocked.
+    let rc = unsafe {
+        libc::clone(
+            trampoline::<T>,
+            stack.top(),
+            flags | sharing | libc::SIGCHLD,
+            ptr::from_ref(&call).cast_mut().cast(),
+        )
+    };
+    check(rc.into()).map(|pid| pid as libc::pid_t)
+}
+
+/// While it lives, the calling thread takes no signal at all (also not libc's internal ones).
+pub(super) struct SignalsBlocked {
+    before: u64,
+}
+
+impl SignalsBlocked {
+    /// Blocks them.
+    pub(super) fn new() -> SysResult<Self> {
+        let mut before = 0u64;
+        set_signal_mask(u64::MAX, Some(&mut before))?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        let _ = set_signal_mask(self.before, None);
+    }
+}
+
+/// Sets the calling thread's signal mask.
+pub(super) fn set_signal_mask(mask: u64, before: Option<&mut u64>) -> SysResult {
+    let before = before.map_or(ptr::null_mut(), ptr::from_mut);
+    // SAFETY: both pointers are to 8 bytes, as the size argument says, or null, which the kernel skips.
+    done(unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            ptr::from_ref(&mask),
+            before,
+            8usize,
+        )
+    })
+}
+
+/// Gives every signal its default effect.
+pub(super) fn reset_signal_handlers() {
+    // The kernel's `struct sigaction` is four words on both machines; all zero is `SIG_DFL` with no flags.
+    let default = [0u64; 4];
+    for signal in 1..=64 {
+        // SAFETY: the kernel reads one `struct sigaction`. With default effect no code is ever called. SIGKILL and
+        // SIGSTOP answer EINVAL, which changes nothing.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                ptr::null_mut::<c_void>(),
+                8usize,
+            )
+        };
+    }
+}
+
+/// Ends the process at once.
+pub(super) fn exit(code: i32) -> ! {
+    // SAFETY: the call does not return and runs no handler of libc's.
+    unsafe { libc::_exit(code) }
+}
+
+/// Strings for execve: each ends in NUL, and the pointers to them in a null pointer.
+pub(super) struct StringArray {
+    _strings: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+// SAFETY: the pointers lead to the heap memory of the strings, which are owned, never changed and moved with them.
+unsafe impl Send for StringArray {}
+// SAFETY: as above; shared references only read.
+unsafe impl Sync for StringArray {}
+
+impl StringArray {
+    /// The array of `strings`.
+    pub(super) fn new(strings: Vec<CString>) -> Self {
+        let mut pointers: Vec<*const c_char> = strings.iter().map(|s| s.as_ptr()).collect();
+        pointers.push(ptr::null());
+        Self {
+            _strings: strings,
+            pointers,
+        }
+    }
+}
+
+/// Runs `program` in place of this process. Returns only if that fails.
+pub(super) fn execve(program: &CStr, argv: &StringArray, envp: &StringArray) -> Errno {
+    // SAFETY: all strings end in NUL and both arrays in a null pointer, by construction of the types.
+    unsafe {
+        libc::execve(
+            program.as_ptr(),
+            argv.pointers.as_ptr(),
+            envp.pointers.as_ptr(),
+        )
+    };
+    last_errno()
+}
+
+/// What [`wait_for`] learns.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waited {
+    /// Who ended.
+    pub(super) pid: libc::pid_t,
+    /// The wait status as the kernel encodes it.
+    pub(super) status: i32,
+    /// What it and the children it waited for used.
+    pub(super) usage: libc::rusage,
+}
+
+/// Waits for the child `pid` (-1: for any) to end and reaps it. With `hang` false and nobody ended: `None`.
+pub(super) fn wait_for(pid: libc::pid_t, hang: bool) -> SysResult<Option<Waited>> {
+    let mut status = 0;
+    // SAFETY: `rusage` is plain integers, for which all zero is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    let options = if hang { 0 } else { libc::WNOHANG };
+    loop {
+        // SAFETY: both pointers are to live locals of the types that the kernel writes.
+        let rc = unsafe { libc::wait4(pid, &raw mut status, options, &raw mut usage) };
+        match check(rc.into()) {
+            Ok(0) => return Ok(None),
+            Ok(pid) => {
+                return Ok(Some(Waited {
+                    pid: pid as libc::pid_t,
+                    status,
+                    usage,
+                }));
+            }
+            Err(Errno(libc::EINTR)) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// A descriptor that stands for the process `pid`, a child not yet waited for.
+pub(super) fn pidfd_open(pid: libc::pid_t) -> SysResult<OwnedFd> {
+    // SAFETY: the kernel takes two integers.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0u32) })
+}
+
+/// Sends SIGKILL to the child `pid`, which has not been waited for.
+pub(super) fn kill(pid: libc::pid_t) -> SysResult {
+    // SAFETY: integers only.
+    done(unsafe { libc::kill(pid, libc::SIGKILL) }.into())
+}
+
+/// Sends SIGKILL to the process that `pidfd` stands for.
+pub(super) fn pidfd_kill(pidfd: BorrowedFd<'_>) -> SysResult {
+    // SAFETY: integers and a null pointer, which asks for the usual signal information. The descriptor is borrowed, so
+    // it is open during the call.
+    done(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            libc::SIGKILL,
+            ptr::null::<c_void>(),
+            0u32,
+        )
+    })
+}
+
+/// Makes this process the leader of a new session without a terminal.
+pub(super) fn setsid() -> SysResult {
+    // SAFETY: no argument, no memory.
+    done(unsafe { libc::setsid() }.into())
+}
+
+/// `prctl` with integer arguments only.
+pub(super) fn prctl(option: c_int, first: libc::c_ulong, second: libc::c_ulong) -> SysResult<i32> {
+    const ZERO: libc::c_ulong = 0;
+    // SAFETY: every option that this module is asked for takes integers, not addresses; unused arguments are zero.
+    check(unsafe { libc::prctl(option, first, second, ZERO, ZERO) }.into()).map(|rc| rc as i32)
+}
+
+/// Sets both the soft and the hard limit of `resource` for this process.
+pub(super) fn set_limit(resource: u32, value: u64) -> SysResult {
+    let limit = libc::rlimit64 {
+        rlim_cur: value,
+        rlim_max: value,
+    };
+    // SAFETY: the kernel reads one `rlimit64` and writes none (the last pointer is null).
+    done(unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            resource,
+            ptr::from_ref(&limit),
+            ptr::null_mut::<c_void>(),
+        )
+    })
+}
+
+/// The hard limit of `resource` for this process.
+pub(super) fn hard_limit(resource: u32) -> SysResult<u64> {
+    let mut limit = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel writes one `rlimit64` and reads none.
+    done(unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            resource,
+            ptr::null::<c_void>(),
+            &raw mut limit,
+        )
+    })?;
+    Ok(limit.rlim_max)
+}
+
+/// Sets the file mode creation mask.
+pub(super) fn umask(mask: u32) {
+    // SAFETY: no memory, and it cannot fail.
+    unsafe { libc::umask(mask) };
+}
+
+/// The effective user and group of this process.
+pub(super) fn effective_ids() -> (u32, u32) {
+    // SAFETY: no arguments, no memory, cannot fail.
+    unsafe { (libc::geteuid(), libc::getegid()) }
+}
+
+/// Gives up all supplementary groups. Of this thread alone: libc's function would signal every thread.
+pub(super) fn drop_groups() -> SysResult {
+    // SAFETY: with a count of zero the kernel reads no memory.
+    done(unsafe { libc::syscall(libc::SYS_setgroups, 0usize, ptr::null::<c_void>()) })
+}
+
+/// Empties this thread's effective, permitted and inheritable capabilities.
+pub(super) fn drop_capabilities() -> SysResult {
+    // `_LINUX_CAPABILITY_VERSION_3`, pid 0 (this thread); then two times effective, permitted, inheritable.
+    let header = [0x2008_0522u32, 0];
+    let none = [0u32; 6];
+    // SAFETY: version 3 makes the kernel read an 8-byte header and 24 bytes of sets, which is what these arrays are.
+    done(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) })
+}
+
+/// Enters the namespace that `fd` stands for.
+pub(super) fn setns(fd: BorrowedFd<'_>, kind: c_int) -> SysResult {
+    // SAFETY: two integers; the descriptor is borrowed, so it is open during the call.
+    done(unsafe { libc::setns(fd.as_raw_fd(), kind) }.into())
+}
+
+/// Sets the host name of this UTS namespace.
+pub(super) fn sethostname(name: &CStr) -> SysResult {
+    // SAFETY: the kernel reads `count_bytes` bytes of a live string.
+    done(unsafe { libc::sethostname(name.as_ptr(), name.count_bytes()) }.into())
+}
+
+/// Sets the NIS domain name of this UTS namespace.
+pub(super) fn setdomainname(name: &CStr) -> SysResult {
+    // SAFETY: the kernel reads `count_bytes` bytes of a live string.
+    done(unsafe { libc::setdomainname(name.as_ptr(), name.count_bytes()) }.into())
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Descriptors
+
+/// `fd` again, close-on-exec, numbered `floor` or above.
+pub(super) fn duplicate_above(fd: BorrowedFd<'_>, floor: RawFd) -> SysResult<OwnedFd> {
+    // SAFETY: integers only; the descriptor is borrowed, so it is open during the call.
+    owned(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, floor) }.into())
+}
+
+/// Makes the number `target` mean what `fd` means, kept across execve.
+///
+/// What `target` meant before is closed: the caller passes numbers that no `OwnedFd` of this process will use again.
+pub(super) fn duplicate_to(fd: BorrowedFd<'_>, target: RawFd) -> SysResult {
+    // SAFETY: integers only. The child owns a descriptor table of its own and goes on to execve or exit, so no owner
+    // in it is surprised by `target` changing its meaning.
+    done(unsafe { libc::syscall(libc::SYS_dup3, fd.as_raw_fd(), target, 0) })
+}
+
+/// Marks every descriptor from `first` on to be closed by execve.
+pub(super) fn close_on_exec_from(first: u32) -> SysResult {
+    // SAFETY: integers only; marking closes nothing yet.
+    done(unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    })
+}
+
+/// A close-on-exec pipe: its read end and its write end.
+pub(super) fn pipe() -> SysResult<(OwnedFd, OwnedFd)> {
+    let mut fds = [-1; 2];
+    // SAFETY: the kernel writes two integers into the array.
+    check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;
+    // SAFETY: both were made by this call, so nothing else owns them.
+    Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
+}
+
+/// Makes reads of `fd` return at once.
+pub(super) fn set_nonblocking(fd: BorrowedFd<'_>) -> SysResult {
+    // SAFETY: integers only; the descriptor is borrowed.
+    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }.into())?;
+    // SAFETY: as above.
+    done(
+        unsafe {
+            libc::fcntl(
+                fd.as_raw_fd(),
+                libc::F_SETFL,
+                flags as c_int | libc::O_NONBLOCK,
+            )
+        }
+        .into(),
+    )
+}
+
+/// Writes `bytes`, once.
+pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> SysResult<usize> {
+    // SAFETY: the kernel reads `bytes.len()` bytes of the slice.
+    check(
+        unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) } as libc::c_long,
+    )
+    .map(|n| n as usize)
+}
+
+/// Reads into `bytes`, once.
+pub(super) fn read(fd: BorrowedFd<'_>, bytes: &mut [u8]) -> SysResult<usize> {
+    loop {
+        // SAFETY: the kernel writes at most `bytes.len()` bytes into the slice.
+        let rc = unsafe { libc::read(fd.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len()) };
+        match check(rc as libc::c_long) {
+            Err(Errno(libc::EINTR)) => {}
+            other => return other.map(|n| n as usize),
+        }
+    }
+}
+
+/// Waits until one of `fds` has an event, or for `timeout` milliseconds (-1: for ever).
+pub(super) fn poll(fds: &mut [libc::pollfd], timeout: c_int) -> SysResult<usize> {
+    // SAFETY: the kernel reads and writes `fds.len()` entries of the slice.
+    check(unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) }.into())
+        .map(|n| n as usize)
+}
+
+/// Opens `path` with `flags` (close-on-exec is added).
+pub(super) fn open(path: &CStr, flags: c_int, mode: u32) -> SysResult<OwnedFd> {
+    // SAFETY: the path ends in NUL.
+    owned(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC, mode) }.into())
+}
+
+fn status(fd: BorrowedFd<'_>) -> SysResult<libc::stat> {
+    // SAFETY: `stat` is plain integers, for which all zero is a value.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `stat`.
+    check(unsafe { libc::fstat(fd.as_raw_fd(), &raw mut stat) }.into())?;
+    Ok(stat)
+}
+
+/// Device and inode of what `fd` stands for.
+pub(super) fn identity(fd: BorrowedFd<'_>) -> SysResult<(u64, u64)> {
+    status(fd).map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+/// What kind of file `fd` stands for: `S_IF*`.
+pub(super) fn kind(fd: BorrowedFd<'_>) -> SysResult<u32> {
+    status(fd).map(|stat| stat.st_mode & libc::S_IFMT)
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The view of files
+
+/// `mount(2)`: a new filesystem, or new flags for what is mounted.
+pub(super) fn mount(kind: &CStr, target: &CStr, flags: libc::c_ulong, options: &CStr) -> SysResult {
+    // SAFETY: all strings end in NUL; the kinds of filesystem used here read their options as such a string.
+    done(
+        unsafe {
+            libc::mount(
+                kind.as_ptr(),
+                target.as_ptr(),
+                kind.as_ptr(),
+                flags,
+                options.as_ptr().cast(),
+            )
+        }
+        .into(),
+    )
+}
+
+/// A new filesystem that is mounted nowhere yet.
+pub(super) fn detached_filesystem(kind: &CStr, options: &[(&CStr, &CStr)]) -> SysResult<OwnedFd> {
+    // SAFETY: the string ends in NUL.
+    let context =
+        owned(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), libc::FSOPEN_CLOEXEC) })?;
+    for (key, value) in options {
+        // SAFETY: both strings end in NUL, as `FSCONFIG_SET_STRING` demands.
+        done(unsafe {
+            libc::syscall(
+                libc::SYS_fsconfig,
+                context.as_raw_fd(),
+                libc::FSCONFIG_SET_STRING,
+                key.as_ptr(),
+                value.as_ptr(),
+                0,
+            )
+        })?;
+    }
+    // SAFETY: `FSCONFIG_CMD_CREATE` takes no key and no value.
+    done(unsafe {
+        libc::syscall(
+            libc::SYS_fsconfig,
+            context.as_raw_fd(),
+            libc::FSCONFIG_CMD_CREATE,
+            ptr::null::<c_char>(),
+            ptr::null::<c_void>(),
+            0,
+        )
+    })?;
+    // SAFETY: integers only; the context is open.
+    owned(unsafe {
+        libc::syscall(
+            libc::SYS_fsmount,
+            context.as_raw_fd(),
+            libc::FSMOUNT_CLOEXEC,
+            libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
+        )
+    })
+}
+
+/// A copy of what is mounted at `path` and below it, mounted nowhere yet. A final symbolic link is not followed.
+pub(super) fn copy_mount(path: &CStr) -> SysResult<OwnedFd> {
+    let flags = libc::OPEN_TREE_CLONE as c_int
+        | libc::OPEN_TREE_CLOEXEC as c_int
+        | libc::AT_RECURSIVE
+        | libc::AT_SYMLINK_NOFOLLOW
+        | libc::AT_NO_AUTOMOUNT;
+    // SAFETY: the path ends in NUL.
+    owned(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
+}
+
+/// Adds `attributes` to the mount `fd` and all mounts below it.
+pub(super) fn restrict_mount(fd: BorrowedFd<'_>, attributes: u64) -> SysResult {
+    set_mount_attributes(
+        fd.as_raw_fd(),
+        c"",
+        libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+        attributes,
+    )
+}
+
+/// Adds `attributes` to the one mount at `path`.
+pub(super) fn restrict_mount_at(path: &CStr, attributes: u64) -> SysResult {
+    set_mount_attributes(libc::AT_FDCWD, path, 0, attributes)
+}
+
+fn set_mount_attributes(at: RawFd, path: &CStr, flags: c_int, attributes: u64) -> SysResult {
+    // `struct mount_attr`: attributes to set, attributes to clear, propagation, user namespace.
+    let change = [attributes, 0, 0, 0u64];
+    // SAFETY: the path ends in NUL, and the kernel reads the 32 bytes of the array, as the size says.
+    done(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            at,
+            path.as_ptr(),
+            flags,
+            change.as_ptr(),
+            size_of_val(&change),
+        )
+    })
+}
+
+/// Mounts the detached mount `fd` at `path`.
+pub(super) fn attach_mount(fd: BorrowedFd<'_>, path: &CStr) -> SysResult {
+    // SAFETY: both paths end in NUL; the descriptor is borrowed.
+    done(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            libc::MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    })
+}
+
+/// Makes `new` the root and mounts the old root at `old`.
+pub(super) fn pivot_root(new: &CStr, old: &CStr) -> SysResult {
+    // SAFETY: both paths end in NUL.
+    done(unsafe { libc::syscall(libc::SYS_pivot_root, new.as_ptr(), old.as_ptr()) })
+}
+
+/// Takes what is mounted at `path`, and everything below it, out of this mount namespace.
+pub(super) fn detach_mount(path: &CStr) -> SysResult {
+    // SAFETY: the path ends in NUL.
+    done(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }.into())
+}
+
+/// Changes the working directory.
+pub(super) fn chdir(path: &CStr) -> SysResult {
+    // SAFETY: the path ends in NUL.
+    done(unsafe { libc::chdir(path.as_ptr()) }.into())
+}
+
+/// Changes the working directory to an open one.
+pub(super) fn fchdir(fd: BorrowedFd<'_>) -> SysResult {
+    // SAFETY: one integer; the descriptor is borrowed.
+    done(unsafe { libc::fchdir(fd.as_raw_fd()) }.into())
+}
+
+/// Makes a directory.
+pub(super) fn mkdir(path: &CStr, mode: u32) -> SysResult {
+    // SAFETY: the path ends in NUL.
+    done(unsafe { libc::mkdir(path.as_ptr(), mode) }.into())
+}
+
+/// Removes an empty directory.
+pub(super) fn rmdir(path: &CStr) -> SysResult {
+    // SAFETY: the path ends in NUL.
+    done(unsafe { libc::rmdir(path.as_ptr()) }.into())
+}
+
+/// Makes a symbolic link.
+pub(super) fn symlink(target: &CStr, path: &CStr) -> SysResult {
+    // SAFETY: both strings end in NUL.
+    done(unsafe { libc::symlink(target.as_ptr(), path.as_ptr()) }.into())
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Landlock and seccomp
+
+/// The Landlock ABI of the running kernel, or why it has none (ENOSYS: not built; EOPNOTSUPP: switched off at boot).
+pub(super) fn landlock_abi() -> SysResult<u32> {
+    const VERSION: u32 = 1;
+    // SAFETY: with the version flag the kernel reads no attribute (null, size 0) and returns an integer.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            ptr::null::<c_void>(),
+            0usize,
+            VERSION,
+        )
+    })
+    .map(|abi| abi as u32)
+}
+
+/// Adds to `ruleset` that beneath `parent` the rights `access` are held.
+pub(super) fn landlock_allow_beneath(
+    ruleset: BorrowedFd<'_>,
+    parent: BorrowedFd<'_>,
+    access: u64,
+) -> SysResult {
+    #[repr(C, packed)]
+    struct PathBeneath {
+        allowed_access: u64,
+        parent_fd: i32,
+    }
+    const RULE_PATH_BENEATH: c_int = 1;
+    let rule = PathBeneath {
+        allowed_access: access,
+        parent_fd: parent.as_raw_fd(),
+    };
+    // SAFETY: the rule has the layout of the kernel's packed `struct landlock_path_beneath_attr`, which is what this
+    // kind of rule makes it read. Both descriptors are borrowed, so they are open during the call.
+    done(unsafe {
+        libc::syscall(
+            libc::SYS_landlock_add_rule,
+            ruleset.as_raw_fd(),
+            RULE_PATH_BENEATH,
+            &raw const rule,
+            0u32,
+        )
+    })
+}
+
+/// Enforces `ruleset` on this thread and what it will start.
+pub(super) fn landlock_restrict_self(ruleset: BorrowedFd<'_>) -> SysResult {
+    // SAFETY: the kernel takes two integers; the descriptor is borrowed, so it is open during the call.
+    done(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0u32) })
+}
+
+/// Installs `program` as a filter of this thread's system calls and of what it will start.
+pub(super) fn seccomp_filter(program: &[seccompiler::sock_filter]) -> SysResult {
+    let Ok(len) = libc::c_ushort::try_from(program.len()) else {
+        return Err(Errno(libc::E2BIG));
+    };
+    let program = libc::sock_fprog {
+        len,
+        // `seccompiler::sock_filter` is the kernel's structure under another name, `repr(C)` with the same fields.
+        filter: program.as_ptr().cast_mut().cast(),
+    };
+    // SAFETY: the kernel copies `len` instructions from the slice and checks them; it writes nothing.
+    done(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0u32,
+            &raw const program,
+        )
+    })
+}
+
+/// Whether the running kernel knows the seccomp action `action`.
+pub(super) fn seccomp_action_available(action: u32) -> bool {
+    const GET_ACTION_AVAIL: u32 = 2;
+    // SAFETY: the kernel reads the four bytes of `action`.
+    unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            GET_ACTION_AVAIL,
+            0u32,
+            ptr::from_ref(&action),
+        ) == 0
+    }
+}
