@@ -253,7 +253,7 @@ impl Rules {
                 if when.argument > 5 {
                     return Err("a system call has the arguments 0 to 5".to_owned());
                 }
-                if when.equals.is_some() == !when.any_of.is_empty() {
+                if when.equals.is_some() != when.any_of.is_empty() {
                     return Err("a condition has either `equals` or `any-of`".to_owned());
                 }
                 let mask = when.mask.unwrap_or(u64::MAX);
