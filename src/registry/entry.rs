@@ -239,7 +239,9 @@ pub fn find(
     };
     // The key and value as every known registry writes them; a file with other spacing is read in full below.
     let needle = format!("\"vers\":\"{version}\"");
-    for at in memmem::rfind_iter(file, needle.as_bytes()) {
+    // Searching forwards is several times as fast as backwards, and almost always there is one match.
+    let matches: Vec<usize> = memmem::find_iter(file, needle.as_bytes()).collect();
+    for at in matches.into_iter().rev() {
         let start = memchr::memrchr(b'\n', &file[..at]).map_or(0, |newline| newline + 1);
         let end = memchr::memchr(b'\n', &file[at..]).map_or(file.len(), |length| at + length);
         if let Some(entry) = about(&file[start..end]) {
@@ -440,6 +442,34 @@ mod tests {
                     None
                 );
             }
+        }
+    }
+
+    #[test]
+    fn no_line_makes_it_panic() {
+        let good = line(
+            r#""deps":[{"name":"short","package":"long-name","req":"^1.2","features":["x"],"optional":true,
+             "target":"cfg(all(unix, not(target_os = \"é\")))","kind":"dev","registry":"sparse+https://example.com/"}],
+            "features":{"default":["short?/x","dep:short"]},"links":"z","rust_version":"1.70","v":2"#,
+        );
+        let source = SourceId::default_registry();
+        let mut state = 1u32;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as usize % below
+        };
+        for _ in 0..3000 {
+            let mut bytes = good.clone().into_bytes();
+            for _ in 0..=random(3) {
+                let at = random(bytes.len());
+                match random(4) {
+                    0 => bytes[at] = random(256) as u8,
+                    1 => bytes[at] = b"\"{}[]:,/?-_0"[random(12)],
+                    2 => drop(bytes.remove(at)),
+                    _ => bytes.truncate(at.max(1)),
+                }
+            }
+            let _ = parse(&bytes, &source);
         }
     }
 

@@ -710,4 +710,56 @@ mod tests {
         assert_eq!(Limits::of_archive(1).total_bytes, 512 << 20);
         assert_eq!(Limits::of_archive(1 << 30).total_bytes, 20 << 30);
     }
+    #[test]
+    fn whatever_the_archive_says_nothing_is_written_elsewhere() {
+        use EntryType as T;
+        let sound = pack(&[
+            other("a-1.0.0/d/", T::Directory, ""),
+            file("a-1.0.0/d/f", b"content"),
+            other("a-1.0.0/l", T::Symlink, "d/f"),
+            other("a-1.0.0/h", T::Link, "a-1.0.0/d/f"),
+        ]);
+        let mut tar = Vec::new();
+        GzDecoder::new(&sound[..])
+            .read_to_end(&mut tar)
+            .expect("sound");
+        let mut state = 1u32;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as usize % below
+        };
+        let small = Limits {
+            total_bytes: 1 << 20,
+            ..Limits::of_archive(0)
+        };
+        for _ in 0..300 {
+            let mut tar = tar.clone();
+            let header = random(4) * 512;
+            for _ in 0..=random(3) {
+                // Names, link names and types, in the first of which most of what can go wrong is said.
+                let at = header + [random(40), 156, 157 + random(40), random(512)][random(4)];
+                if let Some(byte) = tar.get_mut(at) {
+                    *byte = b"./\0a012345xgLK\xff"[random(15)];
+                }
+            }
+            // Make the checksum right again, since otherwise nothing else is looked at.
+            for header in tar.chunks_exact_mut(512).filter(|header| header[0] != 0) {
+                header[148..156].fill(b' ');
+                let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+                header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            }
+            let (_, directory) = try_unpack(&gzip(&tar), small);
+            let inside = directory
+                .path()
+                .join("inside")
+                .canonicalize()
+                .expect("there");
+            for entry in walkdir::WalkDir::new(&inside) {
+                let entry = entry.expect("can read");
+                if let Ok(real) = entry.path().canonicalize() {
+                    assert!(real.starts_with(&inside), "{}", entry.path().display());
+                }
+            }
+        }
+    }
 }
