@@ -25,6 +25,7 @@ pub mod registry;
 pub mod resolve;
 pub mod sandbox;
 pub mod source;
+pub mod store;
 pub mod toolchain;
 pub mod tree;
 pub mod unit;

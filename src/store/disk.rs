@@ -1,0 +1,266 @@
+//! The few file operations that the store is made of. Names are looked up beneath an open directory and symbolic
+//! links are never followed, unless a function says so.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
+
+use crate::digest::BlobDigest;
+
+/// Time of the last modification of every file and directory of the store, in seconds since the epoch:
+/// 2000-01-01. An action that looks at times sees the same ones everywhere; no time before 1980, which zip archives
+/// cannot hold.
+pub(super) const MTIME_SECONDS: i64 = 946_684_800;
+
+/// What tells one state of a file from another without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+    pub(super) size_bytes: u64,
+    pub(super) mtime_ns: i64,
+    pub(super) ctime_ns: i64,
+}
+
+#[expect(
+    clippy::unnecessary_cast,
+    clippy::useless_conversion,
+    reason = "the types of these fields differ between architectures"
+)]
+impl From<&Stat> for Identity {
+    fn from(stat: &Stat) -> Self {
+        let nanoseconds =
+            |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+        Self {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
+            mtime_ns: nanoseconds(i64::from(stat.st_mtime), stat.st_mtime_nsec as i64),
+            ctime_ns: nanoseconds(i64::from(stat.st_ctime), stat.st_ctime_nsec as i64),
+        }
+    }
+}
+
+pub(super) fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+pub(super) fn is_executable(stat: &Stat) -> bool {
+    stat.st_mode & 0o111 != 0
+}
+
+/// The mode bits of a file of the store.
+pub(super) fn file_mode(executable: bool) -> u32 {
+    if executable { 0o755 } else { 0o644 }
+}
+
+/// Opens a directory; the path itself may lead through links, as the caller's own paths do.
+pub(super) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    Ok(fs::open(
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
+/// Opens a directory beneath another.
+pub(super) fn open_directory_at(
+    parent: impl AsFd,
+    name: impl rustix::path::Arg,
+) -> io::Result<OwnedFd> {
+    Ok(fs::openat(
+        parent,
+        name,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
+/// Opens a file beneath a directory for reading. Never waits, as opening a named pipe would.
+pub(super) fn open_file_at(parent: impl AsFd, name: impl rustix::path::Arg) -> io::Result<File> {
+    let fd = fs::openat(
+        parent,
+        name,
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    Ok(File::from(fd))
+}
+
+/// Makes a new file beneath a directory for writing.
+pub(super) fn create_file_at(parent: impl AsFd, name: impl rustix::path::Arg) -> io::Result<File> {
+    let fd = fs::openat(
+        parent,
+        name,
+        OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::from_raw_mode(0o600),
+    )?;
+    Ok(File::from(fd))
+}
+
+/// The state of an entry of a directory; `None` where there is no such entry.
+pub(super) fn stat_at(parent: impl AsFd, name: impl rustix::path::Arg) -> io::Result<Option<Stat>> {
+    match fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The state of a path, whose last component is not followed.
+pub(super) fn stat(path: &Path) -> io::Result<Option<Stat>> {
+    stat_at(fs::CWD, path)
+}
+
+/// Times as every file of the store has them.
+fn store_times() -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: fs::UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: MTIME_SECONDS,
+            tv_nsec: 0,
+        },
+    }
+}
+
+/// Gives an open file or directory the mode, and the time that the store's files have.
+pub(super) fn normalise(fd: impl AsFd, mode: u32) -> io::Result<()> {
+    fs::fchmod(fd.as_fd(), Mode::from_raw_mode(mode))?;
+    fs::futimens(fd.as_fd(), &store_times())?;
+    Ok(())
+}
+
+/// Gives a symbolic link the time that the store's files have.
+pub(super) fn normalise_link(parent: impl AsFd, name: &str) -> io::Result<()> {
+    Ok(fs::utimensat(
+        parent,
+        name,
+        &store_times(),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
+}
+
+/// Hashes what an open file holds, from its beginning.
+///
+/// Read, not mapped: a file that somebody cuts short while it is mapped kills the process (SIGBUS), and hashing runs
+/// at the speed of memory either way. Large pieces are hashed on all cores.
+pub(super) fn hash(file: &File, size_hint: u64) -> io::Result<(BlobDigest, u64)> {
+    const PIECE: u64 = 1 << 20;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = Vec::new();
+    let piece = size_hint.saturating_add(1).clamp(512, PIECE);
+    let mut position = 0;
+    loop {
+        buffer.clear();
+        let mut file = file;
+        if position == 0 {
+            io::Seek::rewind(&mut file)?;
+        }
+        let read = file.take(piece).read_to_end(&mut buffer)? as u64;
+        position += read;
+        if read >= 1 << 17 {
+            hasher.update_rayon(&buffer);
+        } else {
+            hasher.update(&buffer);
+        }
+        if read < piece {
+            return Ok((
+                BlobDigest::from_bytes(*hasher.finalize().as_bytes()),
+                position,
+            ));
+        }
+    }
+}
+
+/// Copies all of `from` into the empty file `to`: sharing the blocks where the file system can, else in the kernel
+/// where that works, else through a buffer.
+pub(super) fn copy(from: &File, to: &File) -> io::Result<()> {
+    if fs::ioctl_ficlone(to, from).is_ok() {
+        return Ok(());
+    }
+    let (mut from, mut to) = (from, to);
+    io::Seek::rewind(&mut from)?;
+    io::copy(&mut from, &mut to)?;
+    Ok(())
+}
+
+/// Names of a directory's entries, without `.` and `..`, sorted by bytes.
+pub(super) fn names(directory: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    for entry in fs::Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.to_vec());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Removes a directory and all below it, also where modes forbid to look into it. Absent is fine.
+pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+    let absent_is_fine = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    match absent_is_fine(std::fs::remove_dir_all(path)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path)?;
+            absent_is_fine(std::fs::remove_dir_all(path))
+        }
+        other => other,
+    }
+}
+
+/// Lets the owner into every directory at and below `path`.
+fn open_up(path: &Path) -> io::Result<()> {
+    let walk = walkdir::WalkDir::new(path)
+        .follow_links(false)
+        .contents_first(false);
+    fs::chmod(path, Mode::from_raw_mode(0o700))?;
+    for entry in walk {
+        // What cannot be looked into after its parent was opened up shows in the removal that follows.
+        let Ok(entry) = entry else { continue };
+        let Ok(directory) = open_directory(entry.path()) else {
+            continue;
+        };
+        for name in names(&directory)? {
+            if stat_at(&directory, name.as_slice())?
+                .is_some_and(|stat| kind(&stat) == FileType::Directory)
+            {
+                fs::chmodat(
+                    &directory,
+                    name.as_slice(),
+                    Mode::from_raw_mode(0o700),
+                    AtFlags::empty(),
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of a name or path, made printable.
+pub(super) fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes)
+        .chars()
+        .take(300)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Nanoseconds since the epoch, now.
+pub(super) fn now_ns() -> i64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| {
+            i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+        })
+}
