@@ -519,7 +519,7 @@ mod tests {
             salt: vec![7],
             platform: Some(Platform::canonical([("n".into(), "v".into())])),
         };
-        let mut expected = Vec::new();
+        let mut expected: Vec<u8> = Vec::new();
         for tag in [0x0a, 0x12] {
             expected.extend([tag, 6]);
             expected.extend(d);
@@ -568,7 +568,7 @@ mod tests {
             }],
             ..ActionResult::default()
         };
-        let mut expected = Vec::new();
+        let mut expected: Vec<u8> = Vec::new();
         expected.extend(b"\x12\x08\x0a\x01p\x20\x01\x2a\x01\x01");
         expected.extend(b"\x1a\x0d\x0a\x01q\x20\x01\x2a\x06");
         expected.extend(d);
