@@ -20,6 +20,7 @@ pub mod message;
 pub mod package;
 pub mod path;
 pub mod plan;
+pub mod policy;
 pub mod reapi;
 pub mod registry;
 pub mod resolve;

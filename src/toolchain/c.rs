@@ -46,6 +46,8 @@ pub struct SystemGrants {
     /// Libraries by their name in pkg-config: the `.pc` file, those that it requires, and the headers and libraries
     /// of the packages that hold them.
     pub pkg_config: Vec<String>,
+    /// Such libraries that are there if the machine has them.
+    pub pkg_config_if_present: Vec<String>,
     /// Libraries by their name for the linker (`ssl` for `-lssl`).
     pub libraries: Vec<String>,
 }
@@ -184,6 +186,31 @@ fn path_variable(system: &SystemTree, search: &[PathBuf]) -> String {
     inside.join(":")
 }
 
+/// The tree that rustc needs where it links nothing: the dynamic loader and the libraries that the toolchain's programs
+/// are linked with. No C toolchain has to be there for it.
+///
+/// # Errors
+/// If one of these libraries is missing.
+pub fn runtime_tree(home: &Path, rust: &RustToolchain) -> Result<SystemTree, ToolchainError> {
+    let memo = memo_file(home, "runtime", &(&rust.root, rust.tree));
+    if let Some(system) = recall_system(home, &memo) {
+        return Ok(system);
+    }
+    let mut layout = Layout::new(Path::new("/"));
+    let mut closure = Closure::new(vec![rust.root.clone()]);
+    for program in rust.programs() {
+        closure.libraries_of(&mut layout, &program)?;
+    }
+    let (system, witness) = stable_snapshot(home, &layout, None)?;
+    witness.remember(&memo, &system);
+    Ok(system)
+}
+
+fn recall_system(home: &Path, memo: &Path) -> Option<SystemTree> {
+    let system: SystemTree = serde_json::from_str(&identity::recall(memo)?).ok()?;
+    (system.root == snapshot::root(home, &system.tree) && system.root.is_dir()).then_some(system)
+}
+
 /// The tree of `base` with what `grants` adds, or the one that was made before.
 ///
 /// # Errors
@@ -198,11 +225,7 @@ pub fn system_tree(
         return Ok(base.system.clone());
     }
     let memo = memo_file(home, "grants", &(base.system.tree, grants, search));
-    if let Some(recalled) = identity::recall(&memo)
-        && let Ok(system) = serde_json::from_str::<SystemTree>(&recalled)
-        && system.root == snapshot::root(home, &system.tree)
-        && system.root.is_dir()
-    {
+    if let Some(system) = recall_system(home, &memo) {
         return Ok(system);
     }
     let mut layout = Layout::new(Path::new("/"));
@@ -271,6 +294,9 @@ impl Granting<'_> {
         }
         for name in &grants.pkg_config {
             self.pkg_config(name)?;
+        }
+        for name in &grants.pkg_config_if_present {
+            self.pkg_config_if_present(name)?;
         }
         for name in &grants.libraries {
             if !compiler::library(self.compiler, self.layout, self.closure, name)? {
@@ -358,6 +384,33 @@ impl Granting<'_> {
         Ok(any)
     }
 
+    /// Adds a library if pkg-config knows it, and pkg-config itself if it is there: the answer that a library is
+    /// missing is an answer, too.
+    fn pkg_config_if_present(&mut self, name: &str) -> Result<(), ToolchainError> {
+        // A `.pc` file that is installed later appears in one of these.
+        for directory in self.pkg_config_directories()? {
+            self.layout.watch(directory);
+        }
+        match self.pkg_config(name) {
+            Err(ToolchainError::GrantMissing { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Where pkg-config looks.
+    fn pkg_config_directories(&mut self) -> Result<Vec<PathBuf>, ToolchainError> {
+        if !self.program("pkg-config")? {
+            return Ok(Vec::new());
+        }
+        let Some(program) = find_program(self.layout, "pkg-config", self.search) else {
+            return Ok(Vec::new());
+        };
+        let answer = ask::ask_any(&program, &["--variable", "pc_path", "pkg-config"])?;
+        Ok(std::env::split_paths(answer.line())
+            .filter(|path| path.is_absolute())
+            .collect())
+    }
+
     /// Adds a library that pkg-config knows, as its own package manager packs it.
     fn pkg_config(&mut self, name: &str) -> Result<(), ToolchainError> {
         let missing = |what| ToolchainError::GrantMissing {
@@ -396,6 +449,10 @@ impl Granting<'_> {
                 // The older pkg-config has no `--path`; it says the directory.
                 let answer = ask::ask_any(&program, &["--variable=pcfiledir", &library])?;
                 if !answer.success || answer.line().is_empty() {
+                    if library != name {
+                        // Required for static linking only, it may be absent.
+                        continue;
+                    }
                     return Err(missing("the pkg-config library"));
                 }
                 Path::new(answer.line()).join(format!("{library}.pc"))

@@ -1,0 +1,267 @@
+//! Denials explain themselves: what was denied to whom, and the one line that would grant it, or why there is none.
+
+use super::decide::{BuildMode, Policy};
+use super::file::{AppliesTo, FILE_NAME};
+use crate::package::PackageId;
+
+/// What an action wanted and was not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied<'a> {
+    /// A program, by name or path.
+    Exec(&'a str),
+    /// A file or directory that it wanted to read.
+    Read(&'a str),
+    /// A file or directory that it wanted to write.
+    Write(&'a str),
+    /// A variable of the environment.
+    Env(&'a str),
+    /// A socket, or a name to be resolved.
+    Network,
+    /// Another system call, by name.
+    Syscall(&'a str),
+}
+
+/// What a user is told about a denial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advice {
+    /// What was denied to whom, in one sentence.
+    pub what: String,
+    /// What else there is to know: why nothing grants it, or who does already.
+    pub note: Option<String>,
+    /// The text to add to `kiln.toml` that would grant it; `None` if nothing grants such a thing.
+    pub grant: Option<String>,
+}
+
+/// Where files are that no build has business with.
+const PRIVATE: [&str; 9] = [
+    "/root",
+    "/home",
+    "/etc/shadow",
+    "/etc/ssh",
+    "/proc",
+    "/sys",
+    "/dev",
+    "/run",
+    "/var/run",
+];
+
+/// Directories whose programs go by their name alone.
+const PROGRAM_DIRECTORIES: [&str; 6] = [
+    "/usr/bin/",
+    "/bin/",
+    "/usr/local/bin/",
+    "/usr/sbin/",
+    "/sbin/",
+    "/usr/local/sbin/",
+];
+
+impl Policy {
+    /// Explains a denial.
+    pub fn explain(&self, package: &PackageId, denied: Denied<'_>) -> Advice {
+        let who = format!("`{package}`");
+        let name = package.name();
+        let line = |key: &str, value: &str| {
+            let value = toml::Value::String(value.to_owned());
+            Some(format!("[crate.{name}]\n{key} = [{value}]\n"))
+        };
+        let mut advice = match denied {
+            Denied::Exec(program) => {
+                let short = PROGRAM_DIRECTORIES
+                    .iter()
+                    .find_map(|directory| program.strip_prefix(directory))
+                    .filter(|name| !name.contains('/'))
+                    .unwrap_or(program);
+                Advice {
+                    what: format!("{who} wanted to run the program `{program}`"),
+                    note: self.note_about_program(package, short),
+                    grant: match self.bundle_with(short) {
+                        Some(bundle) => line("use", bundle),
+                        None => line("exec", short),
+                    },
+                }
+            }
+            Denied::Read(path) => {
+                let private = PRIVATE
+                    .iter()
+                    .any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+                Advice {
+                    what: format!("{who} wanted to read `{path}`"),
+                    note: private.then(|| {
+                        "no build needs a file from there: find out what the crate does before you trust it"
+                            .to_owned()
+                    }),
+                    grant: if private { None } else { line("read", path) },
+                }
+            }
+            Denied::Write(path) => Advice {
+                what: format!("{who} wanted to write `{path}`"),
+                note: Some(
+                    "an action writes to its own `OUT_DIR` and temporary directory; nothing grants more"
+                        .to_owned(),
+                ),
+                grant: None,
+            },
+            Denied::Env(variable) => Advice {
+                what: format!("{who} wanted the environment variable `{variable}`"),
+                note: Some(
+                    "its value becomes part of the action's key and of the attestation: grant no secrets"
+                        .to_owned(),
+                ),
+                grant: line("env", variable),
+            },
+            Denied::Network => Advice {
+                what: format!("{who} wanted to use the network"),
+                note: Some(
+                    "no action has a network: what is to be downloaded is a dependency, or a file of the package"
+                        .to_owned(),
+                ),
+                grant: None,
+            },
+            Denied::Syscall(syscall) => Advice {
+                what: format!("{who} made the system call `{syscall}`, which the sandbox refuses"),
+                note: None,
+                grant: None,
+            },
+        };
+        if advice
+            .grant
+            .as_deref()
+            .is_some_and(|text| self.is_refused(text))
+        {
+            advice.grant = None;
+            advice.note.get_or_insert_with(|| {
+                format!("`{FILE_NAME}` cannot grant it: it is more than any one crate can need")
+            });
+        }
+        advice
+    }
+
+    /// Whether a text is no valid policy.
+    fn is_refused(&self, text: &str) -> bool {
+        super::file::PolicyFile::parse(FILE_NAME, text).is_err()
+    }
+
+    /// The smallest bundle, other than the general ones, that has the program.
+    fn bundle_with(&self, program: &str) -> Option<&str> {
+        let holds = |name: &str| {
+            self.bundle(name).is_some_and(|(_, bundle)| {
+                bundle
+                    .exec
+                    .iter()
+                    .chain(&bundle.exec_if_present)
+                    .any(|one| one == program)
+            })
+        };
+        self.bundles()
+            .into_iter()
+            .filter(|name| *name != "shell" && holds(name))
+            .min_by_key(|name| {
+                self.bundle(name).map_or(usize::MAX, |(_, bundle)| {
+                    bundle.r#use.len() * 100 + bundle.exec.len() + bundle.exec_if_present.len()
+                })
+            })
+    }
+
+    fn note_about_program(&self, package: &PackageId, program: &str) -> Option<String> {
+        let granted = self.grants_for(package, [], BuildMode::Development);
+        if granted.exec.contains_key(program) {
+            return Some(format!(
+                "`{program}` is granted: it is not installed, or needs another file"
+            ));
+        }
+        let name = package.name().as_str();
+        let shipped = self.shipped.iter().any(|file| {
+            file.crates
+                .get(name)
+                .is_some_and(|all| all.iter().any(|one| one.applies_to == AppliesTo::Itself))
+        });
+        (shipped && !package.source().is_crates_io()).then(|| {
+            format!(
+                "what kiln grants by default goes to the `{name}` of the default registry; this one comes from elsewhere"
+            )
+        })
+    }
+}
+
+impl std::fmt::Display for Advice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.what)?;
+        if let Some(note) = &self.note {
+            write!(f, "; {note}")?;
+        }
+        if let Some(grant) = &self.grant {
+            write!(f, "\nto grant it, add to `{FILE_NAME}`:\n{grant}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decide::tests::package;
+    use super::*;
+
+    #[test]
+    fn every_line_that_is_advised_grants_what_was_denied() {
+        let policy = Policy::parse("").unwrap();
+        let id = package("app", "1.0.0", false);
+        for (denied, expected) in [
+            (
+                Denied::Exec("/usr/bin/curl"),
+                Some("[crate.app]\nexec = [\"curl\"]\n"),
+            ),
+            (
+                Denied::Exec("cmake"),
+                Some("[crate.app]\nuse = [\"cmake\"]\n"),
+            ),
+            (
+                Denied::Exec("/usr/bin/sed"),
+                Some("[crate.app]\nexec = [\"sed\"]\n"),
+            ),
+            (
+                Denied::Exec("/opt/x/bin/tool"),
+                Some("[crate.app]\nexec = [\"/opt/x/bin/tool\"]\n"),
+            ),
+            (
+                Denied::Read("/usr/share/proto"),
+                Some("[crate.app]\nread = [\"/usr/share/proto\"]\n"),
+            ),
+            (
+                Denied::Env("DATABASE_URL"),
+                Some("[crate.app]\nenv = [\"DATABASE_URL\"]\n"),
+            ),
+            (Denied::Env("LD_PRELOAD"), None),
+            (Denied::Read("/etc"), None),
+            (Denied::Read("/root/.ssh/id_ed25519"), None),
+            (Denied::Read("/proc/1/environ"), None),
+            (Denied::Write("/usr/lib/x"), None),
+            (Denied::Network, None),
+            (Denied::Syscall("ptrace"), None),
+        ] {
+            let advice = policy.explain(&id, denied);
+            assert_eq!(advice.grant.as_deref(), expected, "{denied:?}");
+            if let Some(text) = expected {
+                let grants = Policy::parse(text)
+                    .unwrap()
+                    .grants_for(&id, [], BuildMode::Hermetic);
+                assert!(!grants.is_empty());
+            } else {
+                assert!(
+                    advice.note.is_some() || matches!(denied, Denied::Syscall(_)),
+                    "{denied:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_namesake_from_elsewhere_is_told_apart() {
+        let policy = Policy::parse("").unwrap();
+        let id = package("tikv-jemalloc-sys", "0.6.0", false);
+        let note = policy.explain(&id, Denied::Exec("make")).note.unwrap();
+        assert!(note.contains("elsewhere"), "{note}");
+        let id = package("tikv-jemalloc-sys", "0.6.0", true);
+        let note = policy.explain(&id, Denied::Exec("make")).note.unwrap();
+        assert!(note.contains("not installed"), "{note}");
+    }
+}
