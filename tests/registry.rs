@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use kiln::manifest::lock::{Lock, LockedId};
 use kiln::package::{PackageId, PackageName, SourceId};
-use kiln::registry::{Client, Network, NetworkConfig, Quiet, Registry};
+use kiln::registry::{Client, Network, NetworkConfig, Quiet, Registry, RegistryError, Roots};
 use kiln::source::{Fetched, Sources, Wanted};
 use support::{Shelf, worker};
 
@@ -62,6 +62,44 @@ fn packages_that_everybody_knows() {
         .near_names(&name("serde-json"), &mut Quiet)
         .expect("the registry answers");
     assert_eq!(near, ["serde_json"]);
+}
+
+#[test]
+fn a_server_is_trusted_only_by_the_authorities_that_were_named() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/other-ca.pem");
+    let ask = |roots| {
+        let network = Network::new(NetworkConfig {
+            roots,
+            ..NetworkConfig::default()
+        })
+        .expect("an event loop");
+        let registry = Registry::of_source(&SourceId::default_registry()).expect("a registry");
+        Client::new(Arc::new(network), registry, home.path())
+            .expect("a client")
+            .summaries(&[name("a")], &mut Quiet)
+    };
+    let start = std::time::Instant::now();
+    let error = ask(Roots::Only(vec![other.clone()])).expect_err("not signed by that one");
+    assert!(
+        matches!(error, RegistryError::Certificate { .. }),
+        "{error}"
+    );
+    assert!(error.help().expect("help").contains("CARGO_HTTP_CAINFO"));
+    // It is no error in passing, so nothing is tried again.
+    assert!(start.elapsed().as_secs() < 5);
+    ask(Roots::SystemAnd(vec![other])).expect("the system's are trusted, too");
+    for (file, why) in [
+        ("Cargo.toml", "no certificate"),
+        ("nonexistent", "No such file"),
+    ] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let error = ask(Roots::Only(vec![file])).expect_err(why);
+        let cause = std::error::Error::source(&error)
+            .expect("a cause")
+            .to_string();
+        assert!(cause.contains(why), "{error}: {cause}");
+    }
 }
 
 /// Fetches the packages of a lock file.

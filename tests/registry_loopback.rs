@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use kiln::digest::{Claimed, Sha256};
 use kiln::package::{PackageId, PackageName, SourceId, SourceKind};
 use kiln::registry::{
-    Client, Event, Network, NetworkConfig, PlainHttp, Quiet, Registry, RegistryError, Token,
+    Client, Event, Network, NetworkConfig, PlainHttp, Proxies, Quiet, Registry, RegistryError,
+    Token,
 };
 use kiln::source::{SourceError, Sources, Wanted, Worker};
 use support::{Reply, Request, Server, Shelf, entry, pack, worker};
@@ -404,6 +405,44 @@ fn redirections_end_and_stay_where_they_may_go() {
     assert!(matches!(error, RegistryError::Insecure { .. }), "{error}");
     plain.plain_http = PlainHttp::NamedByUser;
     assert!(Client::new(network, plain, home.path()).is_ok());
+}
+
+#[test]
+fn proxies_serve_what_they_are_configured_for() {
+    let proxy = Server::start(|_, request, _| match request.path.as_str() {
+        "http://registry.example.com/config.json" => {
+            Reply::ok(r#"{"dl":"https://registry.example.com/"}"#)
+        }
+        "http://registry.example.com/1/a" => Reply::ok(entry("a", "1.0.0", &nothing())),
+        _ => Reply::status(404),
+    });
+    let home = home();
+    let bare = proxy.address.strip_prefix("http://").expect("an address");
+    let ask = |variables: &[(&str, &str)]| {
+        let mut registry = registry(&proxy);
+        registry.index = "http://registry.example.com/".to_owned();
+        registry.plain_http = PlainHttp::NamedByUser;
+        let network = Network::new(NetworkConfig {
+            proxies: Proxies::from_variables(None, |name| {
+                let found = variables.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| (*value).to_owned())
+            }),
+            retries: 0,
+            timeout: Duration::from_secs(2),
+            ..quick()
+        })
+        .expect("an event loop");
+        Client::new(Arc::new(network), registry, home.path())
+            .and_then(|mut client| client.summaries(&[name("a")], &mut Quiet))
+            .is_ok_and(|found| found[&name("a")].exists)
+    };
+    assert!(ask(&[("http_proxy", bare)]));
+    assert!(ask(&[
+        ("all_proxy", &proxy.address),
+        ("no_proxy", "localhost")
+    ]));
+    assert!(!ask(&[("http_proxy", bare), ("no_proxy", "example.com")]));
+    assert!(!ask(&[("https_proxy", bare)]));
 }
 
 /// A crate on a server, and what fetching it takes.
