@@ -11,7 +11,8 @@ use kiln::manifest::lock::{Lock, LockedId};
 use kiln::package::{PackageId, PackageName, SourceId};
 use kiln::registry::{Client, Network, NetworkConfig, Quiet, Registry, RegistryError, Roots};
 use kiln::source::{Fetched, Sources, Wanted};
-use support::{Shelf, worker};
+use kiln::store::Store;
+use support::worker;
 
 fn client(home: &Path, offline: bool) -> Client {
     let network = Network::new(NetworkConfig {
@@ -124,11 +125,8 @@ fn fetch(home: &Path, lock: &Lock, offline: bool) -> Vec<Fetched> {
             indexed: summary.checksum,
         })
         .collect();
-    let shelf = Arc::new(Shelf {
-        root: home.join("trees"),
-    });
     let mut clients = BTreeMap::from([(SourceId::default_registry(), client)]);
-    Sources::new(home.to_owned(), worker(), shelf)
+    Sources::new(Arc::new(Store::open(home).expect("a store")), worker())
         .fetch(&mut clients, &wanted, &mut Quiet)
         .expect("all are fetched")
 }
@@ -136,8 +134,9 @@ fn fetch(home: &Path, lock: &Lock, offline: bool) -> Vec<Fetched> {
 #[test]
 fn the_lock_of_ripgrep_unpacks_to_what_cargo_unpacks() {
     let home = tempfile::tempdir().expect("a temporary directory");
-    let shelf = Shelf {
-        root: home.path().join("trees"),
+    let path = |fetched: &Fetched| {
+        let store = Store::open(home.path()).expect("a store");
+        store.materialize(&fetched.tree).expect("stored")
     };
 
     // ripgrep's own archive holds its lock file.
@@ -158,7 +157,7 @@ fn the_lock_of_ripgrep_unpacks_to_what_cargo_unpacks() {
     })
     .expect("a lock");
     let fetched = fetch(home.path(), &itself, false);
-    let root = shelf.path(&fetched[0].tree);
+    let root = path(&fetched[0]);
     let text = std::fs::read_to_string(root.join("Cargo.lock")).expect("a lock file");
     let lock = Lock::parse(Path::new("Cargo.lock"), &text).expect("a lock");
 
@@ -195,7 +194,7 @@ fn the_lock_of_ripgrep_unpacks_to_what_cargo_unpacks() {
     for each in &fetched {
         let theirs = cargos.join(format!("{}-{}", each.id.name(), each.id.version()));
         let (mut ours, mut of_cargo) = (BTreeMap::new(), BTreeMap::new());
-        files(&shelf.path(&each.tree), Path::new(""), &mut ours);
+        files(&path(each), Path::new(""), &mut ours);
         files(&theirs, Path::new(""), &mut of_cargo);
         of_cargo.remove(".cargo-ok");
         compared += of_cargo.len();

@@ -14,7 +14,8 @@ use kiln::registry::{
     Token,
 };
 use kiln::source::{SourceError, Sources, Wanted, Worker};
-use support::{Reply, Request, Server, Shelf, entry, pack, worker};
+use kiln::store::Store;
+use support::{Reply, Request, Server, entry, pack, worker};
 
 fn quick() -> NetworkConfig {
     NetworkConfig {
@@ -449,21 +450,15 @@ fn proxies_serve_what_they_are_configured_for() {
 struct Case {
     home: tempfile::TempDir,
     archive: Vec<u8>,
-    shelf: Arc<Shelf>,
 }
 
 const URL: &str = "/dl/a/1.0.0/download";
 
 impl Case {
     fn new(archive: Vec<u8>) -> Self {
-        let home = home();
-        let shelf = Arc::new(Shelf {
-            root: home.path().join("trees"),
-        });
         Self {
-            home,
+            home: home(),
             archive,
-            shelf,
         }
     }
 
@@ -491,8 +486,17 @@ impl Case {
         }
     }
 
+    fn store(&self) -> Arc<Store> {
+        Arc::new(Store::open(self.home.path()).expect("a store"))
+    }
+
+    /// The names of the trees in the store.
+    fn trees(&self) -> Vec<String> {
+        names(&self.home.path().join("trees"))
+    }
+
     fn sources(&self, worker: Worker) -> Sources {
-        Sources::new(self.home.path().to_owned(), worker, self.shelf.clone())
+        Sources::new(self.store(), worker)
     }
 
     fn fetch_with(
@@ -509,7 +513,7 @@ impl Case {
             .fetch(&mut clients, &[wanted], &mut |event| {
                 events.push(event);
             })?;
-        let path = self.shelf.path(&fetched[0].tree);
+        let path = self.store().materialize(&fetched[0].tree).expect("stored");
         assert_eq!(
             std::fs::read(path.join("Cargo.toml")).expect("unpacked"),
             b"[package]"
@@ -528,20 +532,32 @@ impl Case {
     }
 
     fn archives(&self) -> Vec<String> {
-        let mut names: Vec<_> = std::fs::read_dir(self.home.path().join("archives"))
-            .into_iter()
-            .flatten()
-            .map(|entry| {
-                entry
-                    .expect("can read")
-                    .file_name()
-                    .to_string_lossy()
-                    .into_owned()
-            })
-            .collect();
-        names.sort();
-        names
+        names(&self.home.path().join("archives"))
     }
+
+    fn lose_trees(&self) {
+        for tree in self.trees() {
+            let tree = self.home.path().join("trees").join(tree);
+            std::fs::remove_dir_all(tree).expect("can remove");
+        }
+    }
+}
+
+/// The sorted names of what is in a directory; none if it is not there.
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .map(|entry| {
+            entry
+                .expect("can read")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    names.sort();
+    names
 }
 
 /// Serves `archive` as a server that knows ranges does.
@@ -595,12 +611,6 @@ fn a_crate_is_downloaded_and_unpacked_once() {
     assert!(matches!(events.last(), Some(Event::Unpacked { .. })));
     assert_eq!(server.paths(), ["/config.json", URL]);
     assert_eq!(case.archives(), [format!("{}.crate", case.sum())]);
-    assert_eq!(
-        std::fs::read_dir(case.home.path().join("tmp"))
-            .expect("there")
-            .count(),
-        0
-    );
     server.forget();
 
     // A second run asks nobody and runs nothing: not even the worker is needed.
@@ -616,19 +626,19 @@ fn a_crate_is_downloaded_and_unpacked_once() {
     assert_eq!(events, []);
 
     // A lost tree is unpacked from the kept archive.
-    std::fs::remove_dir_all(&case.shelf.root).expect("can remove");
+    case.lose_trees();
     let client = offline(&server, case.home.path());
     case.fetch_with(&server, client, wanted.clone(), worker())
         .expect("kept");
     assert_eq!(server.paths(), Vec::<String>::new());
 
     // A damaged archive is discarded and fetched again, or missed if that is not possible.
-    std::fs::remove_dir_all(&case.shelf.root).expect("can remove");
+    case.lose_trees();
     let path = case.sources(worker()).archive(&case.sum()).expect("kept");
     std::fs::write(&path, b"damaged").expect("can write");
     case.fetch(&server).expect("fetched again");
     assert_eq!(server.paths(), [URL]);
-    std::fs::remove_dir_all(&case.shelf.root).expect("can remove");
+    case.lose_trees();
     std::fs::write(&path, b"damaged").expect("can write");
     let client = offline(&server, case.home.path());
     let error = case
@@ -739,7 +749,7 @@ fn an_archive_that_is_not_the_locked_one() {
             .starts_with("fetch again; if it persists")
     );
     assert_eq!(case.archives(), Vec::<String>::new());
-    assert!(!case.shelf.root.exists());
+    assert_eq!(case.trees(), Vec::<String>::new());
 
     server.forget();
     let disagreeing = Wanted {
@@ -811,14 +821,8 @@ fn a_hostile_archive_is_refused_by_name() {
             error.to_string(),
             format!("archive of `a 1.0.0` is refused: entry `{path}` {why}; nothing was stored")
         );
-        assert!(!case.shelf.root.exists());
+        assert_eq!(case.trees(), Vec::<String>::new());
         assert!(!case.home.path().join("crates").exists());
-        assert_eq!(
-            std::fs::read_dir(case.home.path().join("tmp"))
-                .expect("there")
-                .count(),
-            0
-        );
     }
     let mut cut = Case::sound();
     cut.archive.truncate(2000);
@@ -846,11 +850,7 @@ fn the_worker_does_not_depend_on_the_users_umask_and_may_not_fail_silently() {
         let wanted = case.wanted(&server, case.sum());
         case.fetch_with(&server, client, wanted, shell(&script))
             .expect("fetched");
-        let names: Vec<_> = std::fs::read_dir(&case.shelf.root)
-            .expect("there")
-            .map(|entry| entry.expect("can read").file_name())
-            .collect();
-        trees.push(names);
+        trees.push(case.trees());
     }
     assert_eq!(trees[0].len(), 1);
     assert!(trees.iter().all(|each| *each == trees[0]), "{trees:?}");
@@ -880,7 +880,7 @@ fn the_worker_does_not_depend_on_the_users_umask_and_may_not_fail_silently() {
             .fetch_with(&server, client, wanted, shell(script))
             .expect_err(script);
         assert!(error.to_string().contains(why), "{error}");
-        assert!(!case.shelf.root.exists());
+        assert_eq!(case.trees(), Vec::<String>::new());
     }
 }
 

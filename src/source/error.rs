@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::digest::Sha256;
 use crate::package::PackageId;
 use crate::registry::RegistryError;
+use crate::store::StoreError;
 
 /// Who stated the SHA-256 of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +121,7 @@ pub enum SourceError {
         id: PackageId,
         /// The cause.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: StoreError,
     },
     /// A file of kiln's own cannot be used.
     #[error("cannot {what} `{}`", path.display())]

@@ -4,7 +4,6 @@
 //! <home>/archives/<sha256>.crate   archives as downloaded; kept for bundles and replays
 //!                 <sha256>.part    one that is not complete yet; a later run goes on with it
 //! <home>/crates/<sha256>           the digest of the tree that the archive unpacks to, so that nothing is unpacked twice
-//! <home>/tmp/                      where archives are unpacked before the store takes them
 //! ```
 //! An archive's SHA-256 is a claim of the lock file and of the index until its bytes were hashed here; nothing is
 //! unpacked before that, and what unpacks is a process that can write nowhere but into the directory it fills.
@@ -20,30 +19,21 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::digest::{Claimed, Sha256, TreeDigest};
+use crate::digest::{Claimed, Sha256};
 use crate::package::{PackageId, SourceId};
 use crate::registry::{Client, Event, Network, Progress};
+use crate::store::{CaptureLimits, Store};
+use crate::tree::TreeRef;
 
 use archive::{Archives, Download, DownloadError};
 pub use confine::{ConfineError, confine_to};
 pub use error::{Claimant, SourceError};
 use worker::Report;
 pub use worker::{Worker, run_worker};
-
-/// The part of the store that sources need.
-pub trait Trees: Send + Sync {
-    /// Whether the tree is there.
-    fn has(&self, tree: &TreeDigest) -> bool;
-
-    /// Takes the directory (it is gone from its place afterwards) and says which tree it is.
-    fn adopt(
-        &self,
-        directory: &Path,
-    ) -> Result<TreeDigest, Box<dyn std::error::Error + Send + Sync>>;
-}
 
 /// One package of a registry whose source is wanted.
 #[derive(Debug, Clone)]
@@ -85,7 +75,7 @@ pub struct Fetched {
     /// The archive's digest: no claim any more.
     pub sha256: Sha256,
     /// The unpacked tree.
-    pub tree: TreeDigest,
+    pub tree: TreeRef,
 }
 
 /// Fetches and unpacks the sources of registry packages.
@@ -94,7 +84,7 @@ pub struct Sources {
     home: PathBuf,
     archives: Archives,
     worker: Worker,
-    trees: Arc<dyn Trees>,
+    store: Arc<Store>,
 }
 
 /// A wanted package that is not in the store yet.
@@ -106,13 +96,14 @@ struct Job {
 }
 
 impl Sources {
-    /// Sources kept beneath `home`; `worker` unpacks, `trees` stores.
-    pub fn new(home: PathBuf, worker: Worker, trees: Arc<dyn Trees>) -> Self {
+    /// Sources kept in the home of `store`; `worker` unpacks.
+    pub fn new(store: Arc<Store>, worker: Worker) -> Self {
+        let home = store.home().to_owned();
         Self {
             archives: Archives::new(&home),
             home,
             worker,
-            trees,
+            store,
         }
     }
 
@@ -131,9 +122,18 @@ impl Sources {
     ) -> Result<Vec<Fetched>, SourceError> {
         let mut fetched: Vec<Option<Fetched>> = vec![None; wanted.len()];
         let mut jobs = Vec::new();
-        for (place, each) in wanted.iter().enumerate() {
-            let (sha256, claimant) = each.expected()?;
-            match self.recorded(&sha256) {
+        let expected = wanted
+            .iter()
+            .map(Wanted::expected)
+            .collect::<Result<Vec<_>, _>>()?;
+        let recorded: Vec<_> = expected
+            .par_iter()
+            .map(|(sha256, _)| self.recorded(sha256))
+            .collect();
+        let known = expected.into_iter().zip(recorded);
+        for (place, (each, ((sha256, claimant), recorded))) in wanted.iter().zip(known).enumerate()
+        {
+            match recorded {
                 Some(tree) => {
                     fetched[place] = Some(Fetched {
                         id: each.id.clone(),
@@ -287,34 +287,24 @@ impl Sources {
         &self,
         id: &PackageId,
         sha256: &Sha256,
-    ) -> Result<Option<TreeDigest>, SourceError> {
+    ) -> Result<Option<TreeRef>, SourceError> {
         let Some((archive, size_bytes)) = self.archives.open(sha256)? else {
             return Ok(None);
         };
-        let parent = self.home.join("tmp");
+        let id = || id.clone();
+        let stored = |source| SourceError::Store { id: id(), source };
+        let scratch = self.store.work_dir().map_err(stored)?;
+        let destination = scratch.path().join("tree");
         let fail = |what, path: &Path| {
             let path = path.to_owned();
             move |source| SourceError::Io { what, path, source }
         };
-        std::fs::create_dir_all(&parent).map_err(fail("create the directory", &parent))?;
-        let scratch = tempfile::Builder::new()
-            .prefix("unpack-")
-            .tempdir_in(&parent)
-            .map_err(fail("create a directory in", &parent))?;
-        // The scratch directory is this user's alone; what becomes part of the store is for all to read.
-        let destination = scratch.path().join("tree");
-        std::fs::create_dir(&destination)
-            .and_then(|()| {
-                use std::os::unix::fs::PermissionsExt as _;
-                std::fs::set_permissions(&destination, std::fs::Permissions::from_mode(0o755))
-            })
-            .map_err(fail("create the directory", &destination))?;
-        let prefix = format!("{}-{}", id.name(), id.version());
+        std::fs::create_dir(&destination).map_err(fail("create the directory", &destination))?;
+        let prefix = format!("{}-{}", id().name(), id().version());
         let report = self
             .worker
             .unpack(archive, size_bytes, &prefix, &destination)
             .map_err(fail("run the unpacker", &self.worker.program))?;
-        let id = || id.clone();
         match report {
             Report::Done { .. } => {}
             Report::Refused { entry, why } => {
@@ -328,9 +318,9 @@ impl Sources {
             Report::Failed { why } => return Err(SourceError::Worker { id: id(), why }),
         }
         let tree = self
-            .trees
-            .adopt(&destination)
-            .map_err(|source| SourceError::Store { id: id(), source })?;
+            .store
+            .adopt_tree(&destination, &CaptureLimits::default())
+            .map_err(stored)?;
         self.record(sha256, &tree)?;
         Ok(Some(tree))
     }
@@ -339,20 +329,25 @@ impl Sources {
         self.home.join("crates").join(sha256.to_hex())
     }
 
-    /// The tree that the archive is known to unpack to, if the store still has it.
-    fn recorded(&self, sha256: &Sha256) -> Option<TreeDigest> {
+    /// The tree that the archive is known to unpack to, if the store still has it whole.
+    fn recorded(&self, sha256: &Sha256) -> Option<TreeRef> {
         let text = std::fs::read_to_string(self.record_path(sha256)).ok()?;
-        let tree = text.strip_suffix('\n')?.parse().ok()?;
-        self.trees.has(&tree).then_some(tree)
+        let (digest, size_bytes) = text.strip_suffix('\n')?.split_once(' ')?;
+        let tree = TreeRef {
+            digest: digest.parse().ok()?,
+            size_bytes: size_bytes.parse().ok()?,
+        };
+        // What is damaged is discarded by that, and made again from the archive.
+        self.store.materialize(&tree).is_ok().then_some(tree)
     }
 
-    fn record(&self, sha256: &Sha256, tree: &TreeDigest) -> Result<(), SourceError> {
+    fn record(&self, sha256: &Sha256, tree: &TreeRef) -> Result<(), SourceError> {
         let path = self.record_path(sha256);
         let write = || -> std::io::Result<()> {
             let parent = path.parent().unwrap_or(&self.home);
             std::fs::create_dir_all(parent)?;
             let mut file = tempfile::NamedTempFile::new_in(parent)?;
-            writeln!(file, "{tree}")?;
+            writeln!(file, "{} {}", tree.digest, tree.size_bytes)?;
             file.persist(&path)?;
             Ok(())
         };

@@ -38,7 +38,7 @@ impl Limits {
         Self {
             total_bytes: TOTAL_BYTES.max(compressed_bytes.saturating_mul(RATIO)),
             entries: 200_000,
-            depth: 100,
+            depth: 60,
         }
     }
 }

@@ -1,16 +1,15 @@
-//! A registry on loopback, crates packed for it, and a store that only renames: what the registry tests share.
+//! A registry on loopback and crates packed for it: what the registry tests share.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kiln::digest::{Sha256, TreeDigest};
-use kiln::source::{Trees, Worker};
+use kiln::digest::Sha256;
+use kiln::source::Worker;
 
 /// One request as the server saw it.
 #[derive(Debug, Clone)]
@@ -188,61 +187,4 @@ pub(crate) fn worker() -> Worker {
         program: env!("CARGO_BIN_EXE_kiln").into(),
         arguments: vec!["unpack-worker".into()],
     }
-}
-
-/// Keeps trees by a digest of their names, modes and contents.
-pub(crate) struct Shelf {
-    pub(crate) root: PathBuf,
-}
-
-impl Shelf {
-    pub(crate) fn path(&self, tree: &TreeDigest) -> PathBuf {
-        self.root.join(tree.to_hex())
-    }
-}
-
-impl Trees for Shelf {
-    fn has(&self, tree: &TreeDigest) -> bool {
-        self.path(tree).is_dir()
-    }
-
-    fn adopt(
-        &self,
-        directory: &Path,
-    ) -> Result<TreeDigest, Box<dyn std::error::Error + Send + Sync>> {
-        let mut text = Vec::new();
-        describe(directory, directory, &mut text)?;
-        let tree = TreeDigest::from_bytes(*Sha256::of(&text).as_bytes());
-        std::fs::create_dir_all(&self.root)?;
-        if self.has(&tree) {
-            std::fs::remove_dir_all(directory)?;
-        } else if let Err(error) = std::fs::rename(directory, self.path(&tree))
-            && !self.has(&tree)
-        {
-            return Err(error.into());
-        }
-        Ok(tree)
-    }
-}
-
-fn describe(root: &Path, directory: &Path, text: &mut Vec<u8>) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mut entries: Vec<_> = std::fs::read_dir(directory)?.collect::<Result<_, _>>()?;
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        let metadata = entry.metadata()?;
-        let relative = path
-            .strip_prefix(root)
-            .expect("beneath")
-            .display()
-            .to_string();
-        text.extend(format!("{relative} {:o}\n", metadata.permissions().mode()).bytes());
-        if metadata.is_dir() {
-            describe(root, &path, text)?;
-        } else if metadata.is_file() {
-            text.extend(std::fs::read(&path)?);
-        }
-    }
-    Ok(())
 }
