@@ -24,6 +24,9 @@ mod solve;
 mod versions;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashSet};
 
 pub use catalog::Precise;

@@ -8,7 +8,7 @@ use pubgrub::{DerivationTree, External, VersionSet as _};
 use semver::Version;
 
 use super::{Demand, Explanation, Fact, FeatureMistake};
-use crate::package::{FeatureName, PackageId, PackageName};
+use crate::package::{FeatureName, FeatureValue, PackageId, PackageName};
 use crate::resolve::activate::{NotAFeature, Request, not_a_feature};
 use crate::resolve::catalog::{Bucket, Catalog, Compatibility, NodeIndex, PackageIndex};
 use crate::resolve::error::ResolveError;
@@ -334,17 +334,33 @@ fn blocked(catalog: &mut Catalog<'_>, package: PackageIndex, mut demand: Demand)
         Some((feature.clone(), (*summary).clone()))
     });
     if let Some((feature, summary)) = missing {
-        let mut available: Vec<FeatureName> = summary.features.keys().cloned().collect();
-        available.sort_by_key(|name| strsim::damerau_levenshtein(name.as_str(), feature.as_str()));
-        demand.allowed = meeting
-            .iter()
-            .map(|summary| summary.id.version().clone())
-            .collect();
         let mistake = match not_a_feature(&summary, &feature) {
             NotAFeature::Unknown => FeatureMistake::Unknown,
             NotAFeature::RequiredDependency => FeatureMistake::RequiredDependency,
             NotAFeature::HiddenDependency => FeatureMistake::HiddenDependency,
         };
+        let switches_on = |value: &FeatureValue| match value {
+            FeatureValue::Dependency(name) => *name == feature.as_str(),
+            FeatureValue::DependencyFeature {
+                dependency, weak, ..
+            } => !weak && *dependency == feature.as_str(),
+            FeatureValue::Feature(_) => false,
+        };
+        let mut available: Vec<FeatureName> = summary
+            .features
+            .iter()
+            .filter(|(_, values)| {
+                mistake != FeatureMistake::HiddenDependency || values.iter().any(switches_on)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        available.sort_by_cached_key(|name| {
+            strsim::damerau_levenshtein(name.as_str(), feature.as_str())
+        });
+        demand.allowed = meeting
+            .iter()
+            .map(|summary| summary.id.version().clone())
+            .collect();
         return Fact::NoFeature {
             demand,
             feature,

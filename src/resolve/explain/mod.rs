@@ -77,7 +77,8 @@ pub enum Fact {
         feature: FeatureName,
         /// What is wrong with it.
         mistake: FeatureMistake,
-        /// The features that the highest of these versions has, the most similar first.
+        /// Features that the highest of these versions has: those that switch the hidden dependency on, or else all,
+        /// the most similar first.
         available: Vec<FeatureName>,
     },
     /// A feature of a package names one that is not there, so the package cannot be used with it.
@@ -235,9 +236,13 @@ impl fmt::Display for Fact {
                     FeatureMistake::RequiredDependency => f.write_str(
                         "; it has a dependency of that name, but only optional dependencies can be used as features",
                     ),
-                    FeatureMistake::HiddenDependency => f.write_str(
-                        "; it has an optional dependency of that name, but offers no feature for it (`dep:`)",
-                    ),
+                    FeatureMistake::HiddenDependency => {
+                        f.write_str("; it has an optional dependency of that name, but offers no feature for it (`dep:`)")?;
+                        match &**available {
+                            [] => Ok(()),
+                            features => write!(f, "; it is switched on by {}", list(features)),
+                        }
+                    }
                     FeatureMistake::Unknown if available.is_empty() => {
                         f.write_str("; it has no features at all")
                     }
@@ -340,13 +345,28 @@ impl Explanation {
                 }
             }
             Fact::NoFeature {
-                feature, available, ..
-            } => {
-                let near = available
-                    .first()
-                    .filter(|name| strsim::damerau_levenshtein(name.as_str(), feature.as_str()) <= 3);
-                near.map(|name| format!("if `{name}` is meant, correct the name of the feature"))
-            }
+                feature,
+                available,
+                mistake: FeatureMistake::Unknown,
+                ..
+            } => available
+                .first()
+                .filter(|name| strsim::damerau_levenshtein(name.as_str(), feature.as_str()) <= 3)
+                .map(|name| format!("if `{name}` is meant, correct the name of the feature")),
+            Fact::NoFeature {
+                available,
+                mistake: FeatureMistake::HiddenDependency,
+                ..
+            } => available
+                .first()
+                .map(|name| format!("ask for the feature `{name}` instead")),
+            Fact::NoFeature {
+                feature,
+                mistake: FeatureMistake::RequiredDependency,
+                ..
+            } => Some(format!(
+                "take `{feature}` out of the features that are asked for: the dependency is there anyway"
+            )),
             Fact::Links { library, .. } => Some(format!(
                 "adjust the requirements so that only one package which links `{library}` is needed; often all who use \
                  it have to agree on one range of versions"
