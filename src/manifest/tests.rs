@@ -188,20 +188,13 @@ pub(super) fn cargo_generate_lockfile(manifest: &Path) {
 
 /// Fails with the first difference between what cargo and we say of the members.
 pub(super) fn assert_same(workspace: &Workspace, cargo: &Value, case: &str) {
+    // Both in the order in which cargo finds the members.
     let theirs = cargo["packages"].as_array().expect("packages");
-    let mut ours: Vec<_> = workspace
+    let ours: Vec<_> = workspace
         .members
         .iter()
         .map(|id| workspace.package(id))
         .collect();
-    ours.sort_by(|a, b| a.manifest_path.cmp(&b.manifest_path));
-    let mut theirs: Vec<&Value> = theirs.iter().collect();
-    theirs.sort_by_key(|package| {
-        package["manifest_path"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    });
     let paths: Vec<_> = ours
         .iter()
         .map(|package| json!(package.manifest_path))
