@@ -5,6 +5,7 @@
 //! targets with those that only the file system tells of. [`load_workspace`] does so for the root, the members and
 //! every path package that they reach.
 
+pub mod config;
 mod dependency;
 mod error;
 pub mod features;

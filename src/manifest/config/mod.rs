@@ -1,0 +1,453 @@
+//! Cargo's configuration as far as kiln heeds it: `.cargo/config.toml` of the directories from where the user is up to
+//! the root, then cargo's home, under the environment's `CARGO_…` and over it all `--config`.
+//!
+//! [`Config::load`] reads the files and takes everything else as values. What would let a file choose programs that
+//! run or variables that actions see (`build.rustc`, wrappers, linkers, runners, `[env]`) is not heeded but listed in
+//! [`Config::ignored`], so that the user can be told.
+
+mod error;
+mod layers;
+mod value;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use cargo_platform::{Cfg, CfgExpr};
+use cargo_util_schemas::manifest::TomlProfile;
+
+use self::layers::Layers;
+use self::value::{Table, Value};
+use super::model::BuildProfiles;
+use super::profiles::check_profile;
+use super::read::ManifestContext;
+use super::source_text::{git_source, registry_from_index};
+use crate::package::{GitReference, SourceId};
+
+pub use error::ConfigError;
+
+/// A `[source.NAME]` table: what it is, and what takes its place.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConfiguredSource {
+    /// What it is, where the table says so (`crates-io` need not).
+    pub kind: Option<ConfiguredSourceKind>,
+    /// `replace-with`: the name of another source or registry.
+    pub replace_with: Option<String>,
+}
+
+/// What a `[source.NAME]` table describes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfiguredSourceKind {
+    /// `registry = "…"` or a git repository.
+    Remote(SourceId),
+    /// `local-registry = "…"`: archives and an index in a directory.
+    LocalRegistry(PathBuf),
+    /// `directory = "…"`: unpacked packages, as `cargo vendor` leaves them.
+    Directory(PathBuf),
+}
+
+/// Whether the resolver prefers versions that the workspace's `rust-version` can compile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IncompatibleRustVersions {
+    /// `"allow"`: it takes no notice.
+    Allow,
+    /// `"fallback"`: it prefers those, and takes others for want of any.
+    Fallback,
+}
+
+/// The configuration.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Config {
+    /// The files that were read, the most significant first.
+    pub files: Vec<PathBuf>,
+    /// `build.target`: triples.
+    pub build_targets: Vec<String>,
+    /// `build.target-dir`, absolute.
+    pub target_dir: Option<PathBuf>,
+    /// `build.jobs`, as stated: negative numbers are relative to the number of processors.
+    pub jobs: Option<i32>,
+    /// `net.offline`
+    pub offline: bool,
+    /// `[registries.NAME] index`
+    pub registries: BTreeMap<String, SourceId>,
+    /// `registry.default`
+    pub default_registry: Option<String>,
+    /// `[source.NAME]`
+    pub sources: BTreeMap<String, ConfiguredSource>,
+    /// `[profile.NAME]`, over the manifest's.
+    pub profiles: BTreeMap<String, TomlProfile>,
+    /// `resolver.incompatible-rust-versions`
+    pub incompatible_rust_versions: Option<IncompatibleRustVersions>,
+    /// Keys that cargo would heed and kiln does not, with the file that sets them: `build.rustc (in /…/config.toml)`.
+    pub ignored: Vec<String>,
+    /// What the user is to be told besides.
+    pub warnings: Vec<String>,
+    rustflags: Rustflags,
+}
+
+/// Flags for rustc by where they come from.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Rustflags {
+    /// `CARGO_ENCODED_RUSTFLAGS`, else `RUSTFLAGS`.
+    environment: Option<Vec<String>>,
+    /// `target.TRIPLE.rustflags` and `target.'cfg(…)'.rustflags`.
+    target: BTreeMap<String, Vec<String>>,
+    /// `CARGO_TARGET_TRIPLE_RUSTFLAGS` by the triple as the variable spells it, for triples that no file mentions.
+    target_variables: BTreeMap<String, Vec<String>>,
+    /// `build.rustflags`
+    build: Option<Vec<String>>,
+}
+
+/// Where configuration comes from.
+#[derive(Debug, Clone, Default)]
+pub struct ConfigInputs<'a> {
+    /// The directory that the user is in, absolute.
+    pub start: PathBuf,
+    /// Cargo's home (`CARGO_HOME`, else `~/.cargo`), if there is one.
+    pub home: Option<PathBuf>,
+    /// The environment.
+    pub environment: BTreeMap<String, String>,
+    /// The arguments of `--config`: `key=value`, or the path of a file.
+    pub overrides: &'a [String],
+}
+
+impl Config {
+    /// Reads the configuration that applies to `inputs`.
+    pub fn load(inputs: &ConfigInputs<'_>) -> Result<Self, ConfigError> {
+        let layers = Layers::read(inputs)?;
+        let mut config = Self {
+            files: layers.files.clone(),
+            warnings: layers.warnings.clone(),
+            build_targets: layers.list(&["build", "target"])?.unwrap_or_default(),
+            offline: layers.boolean(&["net", "offline"])?.unwrap_or(false),
+            default_registry: layers
+                .string(&["registry", "default"])?
+                .map(|(text, _)| text),
+            ..Self::default()
+        };
+        config.jobs = layers
+            .integer(&["build", "jobs"])?
+            .and_then(|jobs| i32::try_from(jobs).ok());
+        config.target_dir = match inputs.environment.get("CARGO_TARGET_DIR") {
+            Some(path) if !path.is_empty() && !layers.is_overridden(&["build", "target-dir"]) => {
+                Some(inputs.start.join(path))
+            }
+            _ => layers.path(&["build", "target-dir"])?,
+        };
+        config.incompatible_rust_versions =
+            match layers.string(&["resolver", "incompatible-rust-versions"])? {
+                None => None,
+                Some((text, origin)) => Some(match text.as_str() {
+                    "allow" => IncompatibleRustVersions::Allow,
+                    "fallback" => IncompatibleRustVersions::Fallback,
+                    _ => {
+                        return Err(origin.error(
+                            "resolver.incompatible-rust-versions",
+                            format!("`{text}` is neither `allow` nor `fallback`"),
+                        ));
+                    }
+                }),
+            };
+        config.registries = registries(&layers)?;
+        config.sources = sources(&layers)?;
+        config.profiles = profiles(&layers, &mut config.warnings)?;
+        config.rustflags = rustflags(&layers, &inputs.environment)?;
+        config.ignored = ignored(&layers.root);
+        Ok(config)
+    }
+
+    /// What reading manifests needs of the configuration. `barriers` as in [`ManifestContext::barriers`].
+    pub fn manifest_context(&self, barriers: Vec<PathBuf>) -> ManifestContext {
+        ManifestContext {
+            registries: self.registries.clone(),
+            barriers,
+        }
+    }
+
+    /// The flags for a unit that is compiled for `triple`, whose cfg values are `cfg`. The first of these that says
+    /// anything counts: the environment, `[target]`, `[build]`.
+    pub fn rustflags(&self, triple: &str, cfg: &[Cfg]) -> Vec<String> {
+        if let Some(flags) = &self.rustflags.environment {
+            return flags.clone();
+        }
+        let mut flags = self
+            .rustflags
+            .target
+            .get(triple)
+            .cloned()
+            .unwrap_or_default();
+        for (key, more) in &self.rustflags.target {
+            if CfgExpr::matches_key(key, cfg) {
+                flags.extend(more.iter().cloned());
+            }
+        }
+        if flags.is_empty() {
+            self.rustflags.build.clone().unwrap_or_default()
+        } else {
+            flags
+        }
+    }
+
+    /// `manifest`'s profiles under those of the configuration.
+    pub fn merge_profiles(&self, manifest: &BuildProfiles) -> BuildProfiles {
+        let mut merged = manifest.clone();
+        for (name, profile) in &self.profiles {
+            merged
+                .tables
+                .entry(name.clone())
+                .or_default()
+                .merge(profile);
+        }
+        merged
+    }
+
+    /// What takes the place of the source `name` (`crates-io`, or a name of [`Config::sources`]), through any number
+    /// of `replace-with`; `None` if nothing does.
+    pub fn replacement(&self, name: &str) -> Result<Option<ConfiguredSourceKind>, ConfigError> {
+        let error = |message: String| ConfigError::Value {
+            origin: "the configuration".to_owned(),
+            key: format!("source.{name}.replace-with"),
+            message,
+        };
+        let mut current = name;
+        for _ in 0..=self.sources.len() {
+            let next = self
+                .sources
+                .get(current)
+                .and_then(|source| source.replace_with.as_deref());
+            let Some(next) = next else {
+                if current == name {
+                    return Ok(None);
+                }
+                let kind = self
+                    .sources
+                    .get(current)
+                    .and_then(|source| source.kind.clone());
+                let registry = || {
+                    self.registries
+                        .get(current)
+                        .cloned()
+                        .map(ConfiguredSourceKind::Remote)
+                };
+                return kind.or_else(registry).map(Some).ok_or_else(|| {
+                    error(format!("`{current}` is neither a source nor a registry"))
+                });
+            };
+            current = next;
+        }
+        Err(error(
+            "the sources replace each other in a circle".to_owned(),
+        ))
+    }
+}
+
+fn registries(layers: &Layers) -> Result<BTreeMap<String, SourceId>, ConfigError> {
+    let mut names: Vec<String> = layers.keys(&["registries"]);
+    names.extend(layers.environment_names("CARGO_REGISTRIES_", "_INDEX"));
+    let mut registries = BTreeMap::new();
+    for name in names {
+        let Some((index, origin)) = layers.string(&["registries", &name, "index"])? else {
+            continue;
+        };
+        let source = registry_from_index(&index)
+            .map_err(|why| origin.error(&format!("registries.{name}.index"), why.to_string()));
+        registries.insert(name, source?);
+    }
+    Ok(registries)
+}
+
+fn sources(layers: &Layers) -> Result<BTreeMap<String, ConfiguredSource>, ConfigError> {
+    let mut sources = BTreeMap::new();
+    for name in layers.keys(&["source"]) {
+        let key = |last| ["source", name.as_str(), last];
+        let text = |last| layers.string(&key(last));
+        let mut kinds = Vec::new();
+        if let Some((index, origin)) = text("registry")? {
+            let source = registry_from_index(&index)
+                .map_err(|why| origin.error(&format!("source.{name}.registry"), why.to_string()))?;
+            kinds.push(ConfiguredSourceKind::Remote(source));
+        }
+        if let Some((url, origin)) = text("git")? {
+            let reference = match (text("branch")?, text("tag")?, text("rev")?) {
+                (Some((branch, _)), _, _) => GitReference::Branch(branch),
+                (_, Some((tag, _)), _) => GitReference::Tag(tag),
+                (_, _, Some((rev, _))) => GitReference::Rev(rev),
+                _ => GitReference::DefaultBranch,
+            };
+            let source = git_source(&url, reference)
+                .map_err(|why| origin.error(&format!("source.{name}.git"), why.to_string()))?;
+            kinds.push(ConfiguredSourceKind::Remote(source));
+        }
+        if let Some(path) = layers.path(&key("local-registry"))? {
+            kinds.push(ConfiguredSourceKind::LocalRegistry(path));
+        }
+        if let Some(path) = layers.path(&key("directory"))? {
+            kinds.push(ConfiguredSourceKind::Directory(path));
+        }
+        if kinds.len() > 1 {
+            return Err(ConfigError::Value {
+                origin: "the configuration".to_owned(),
+                key: format!("source.{name}"),
+                message:
+                    "it is more than one of `registry`, `git`, `local-registry` and `directory`"
+                        .to_owned(),
+            });
+        }
+        let source = ConfiguredSource {
+            kind: kinds.pop(),
+            replace_with: text("replace-with")?.map(|(name, _)| name),
+        };
+        sources.insert(name, source);
+    }
+    Ok(sources)
+}
+
+/// The keys of a profile that the environment can set.
+const PROFILE_KEYS: [&str; 12] = [
+    "opt-level",
+    "debug",
+    "split-debuginfo",
+    "debug-assertions",
+    "overflow-checks",
+    "lto",
+    "panic",
+    "incremental",
+    "codegen-units",
+    "rpath",
+    "strip",
+    "inherits",
+];
+
+fn profiles(
+    layers: &Layers,
+    warnings: &mut Vec<String>,
+) -> Result<BTreeMap<String, TomlProfile>, ConfigError> {
+    let mut names = layers.keys(&["profile"]);
+    for name in ["dev", "release", "test", "bench"] {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    let mut profiles = BTreeMap::new();
+    for name in names {
+        let (mut table, origin) = layers.plain_table(&["profile", &name])?;
+        for key in PROFILE_KEYS {
+            if let Some(value) = layers.environment_value(&["profile", &name, key]) {
+                table.insert(key.to_owned(), value);
+            }
+            if let Some(value) =
+                layers.environment_value(&["profile", &name, "build-override", key])
+                && let Some(layer) = table
+                    .entry("build-override")
+                    .or_insert_with(|| toml::Value::Table(toml::Table::new()))
+                    .as_table_mut()
+            {
+                layer.insert(key.to_owned(), value);
+            }
+        }
+        if table.is_empty() {
+            continue;
+        }
+        let key = format!("profile.{name}");
+        let profile: TomlProfile = toml::Value::Table(table)
+            .try_into()
+            .map_err(|error: toml::de::Error| origin.error(&key, error.message().to_owned()))?;
+        check_profile(&name, &profile, warnings)
+            .map_err(|fault| origin.error(&key, fault.sentence()))?;
+        profiles.insert(name, profile);
+    }
+    Ok(profiles)
+}
+
+fn rustflags(
+    layers: &Layers,
+    environment: &BTreeMap<String, String>,
+) -> Result<Rustflags, ConfigError> {
+    let words = |text: &str, separator: char| {
+        text.split(separator)
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let from_environment = match environment.get("CARGO_ENCODED_RUSTFLAGS") {
+        Some(text) if text.is_empty() => Some(Vec::new()),
+        Some(text) => Some(text.split('\x1f').map(str::to_owned).collect()),
+        None => environment.get("RUSTFLAGS").map(|text| {
+            words(text, ' ')
+                .iter()
+                .map(|word| word.trim().to_owned())
+                .collect()
+        }),
+    };
+    let mut target = BTreeMap::new();
+    for name in layers.keys(&["target"]) {
+        if let Some(flags) = layers.list(&["target", &name, "rustflags"])? {
+            target.insert(name, flags);
+        }
+    }
+    let target_variables = environment
+        .iter()
+        .filter_map(|(name, text)| {
+            let triple = name
+                .strip_prefix("CARGO_TARGET_")?
+                .strip_suffix("_RUSTFLAGS")?;
+            let flags = text.split_whitespace().map(str::to_owned).collect();
+            Some((triple.to_owned(), flags))
+        })
+        .collect();
+    Ok(Rustflags {
+        environment: from_environment,
+        target,
+        target_variables,
+        build: layers.list(&["build", "rustflags"])?,
+    })
+}
+
+/// The keys under which a file would choose programs, variables or sources that kiln takes from elsewhere.
+fn ignored(root: &Table) -> Vec<String> {
+    let build = [
+        "rustc",
+        "rustc-wrapper",
+        "rustc-workspace-wrapper",
+        "rustdoc",
+        "rustdocflags",
+        "incremental",
+    ];
+    let mut ignored = Vec::new();
+    let mut add = |key: String, value: &Value| {
+        ignored.push(format!("{key} (in {})", value.origin()));
+    };
+    for (key, value) in root {
+        match (key.as_str(), value.as_table()) {
+            ("build", Some(table)) => {
+                for (key, value) in table
+                    .iter()
+                    .filter(|(key, _)| build.contains(&key.as_str()))
+                {
+                    add(format!("build.{key}"), value);
+                }
+            }
+            ("target", Some(table)) => {
+                for (target, value) in table {
+                    let keys = value.as_table().into_iter().flatten();
+                    for (key, value) in keys.filter(|(key, _)| key.as_str() != "rustflags") {
+                        add(format!("target.{target}.{key}"), value);
+                    }
+                }
+            }
+            ("env" | "patch" | "paths" | "host" | "unstable" | "target-applies-to-host", _) => {
+                add(key.clone(), value);
+            }
+            _ => {}
+        }
+    }
+    ignored
+}
+
+/// Whether `path` is the name of a file rather than `key=value`: cargo asks the file system first.
+fn names_file(base: &Path, argument: &str) -> Option<PathBuf> {
+    let path = base.join(argument);
+    path.is_file().then_some(path)
+}
+
+#[cfg(test)]
+mod tests;

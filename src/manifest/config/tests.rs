@@ -1,0 +1,223 @@
+use std::str::FromStr;
+
+use super::*;
+
+/// Files by path below a temporary directory; `home` is cargo's home, `w/p` is where the user is.
+fn load(
+    files: &[(&str, &str)],
+    environment: &[(&str, &str)],
+    overrides: &[&str],
+) -> (PathBuf, Result<Config, ConfigError>) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let root = directory.path().canonicalize().expect("it exists");
+    std::fs::create_dir_all(root.join("w/p")).expect("a directory");
+    for (path, text) in files {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().expect("below the root")).expect("a directory");
+        std::fs::write(path, text).expect("a file");
+    }
+    let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
+    let inputs = ConfigInputs {
+        start: root.join("w/p"),
+        home: Some(root.join("home")),
+        environment: environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        overrides: &overrides,
+    };
+    (root.clone(), Config::load(&inputs))
+}
+
+#[test]
+fn the_nearer_file_goes_over_the_farther() {
+    let (root, config) = load(
+        &[
+            (
+                "home/config.toml",
+                "build.target = ['far']\nbuild.target-dir = 'far'\nnet.offline = true\nbuild.rustflags = ['-A']",
+            ),
+            (
+                "w/.cargo/config.toml",
+                "build.target-dir = 'mid'\nbuild.rustflags = ['-B']\nregistry.default = 'r'",
+            ),
+            (
+                "w/p/.cargo/config.toml",
+                "build.rustflags = ['-C']\nbuild.jobs = -1",
+            ),
+        ],
+        &[],
+        &[],
+    );
+    let config = config.expect("valid");
+    assert_eq!(config.build_targets, ["far"]);
+    assert_eq!(config.target_dir, Some(root.join("w/mid")));
+    assert!(config.offline);
+    assert_eq!(config.jobs, Some(-1));
+    assert_eq!(config.default_registry.as_deref(), Some("r"));
+    assert_eq!(config.rustflags("x", &[]), ["-A", "-B", "-C"]);
+    assert_eq!(config.files.len(), 3);
+    assert!(config.files[0].starts_with(root.join("w/p")));
+}
+
+#[test]
+fn variables_go_over_files_and_arguments_over_both() {
+    let file = [(
+        "w/.cargo/config.toml",
+        "build.target-dir = 'a'\nnet.offline = false\nbuild.target = 'x'",
+    )];
+    let environment = [
+        ("CARGO_TARGET_DIR", "b"),
+        ("CARGO_NET_OFFLINE", "true"),
+        (
+            "CARGO_REGISTRIES_MY_REG_INDEX",
+            "sparse+https://registry.example.com/i/",
+        ),
+        ("CARGO_PROFILE_RELEASE_LTO", "thin"),
+        ("CARGO_PROFILE_DEV_OPT_LEVEL", "1"),
+    ];
+    let (root, config) = load(&file, &environment, &[]);
+    let config = config.expect("valid");
+    assert_eq!(config.target_dir, Some(root.join("w/p/b")));
+    assert!(config.offline);
+    assert!(config.registries.contains_key("my-reg"));
+    assert_eq!(config.profiles.len(), 2);
+
+    let arguments = [
+        "build.target-dir='c'",
+        "net.offline=false",
+        "profile.release.lto=true",
+    ];
+    let (root, config) = load(&file, &environment, &arguments);
+    let config = config.expect("valid");
+    assert_eq!(config.target_dir, Some(root.join("w/p/c")));
+    assert!(!config.offline);
+    assert_eq!(
+        config.profiles["release"].lto,
+        Some(cargo_util_schemas::manifest::StringOrBool::Bool(true))
+    );
+}
+
+#[test]
+fn the_first_place_that_has_rustflags_counts() {
+    let file = [(
+        "w/.cargo/config.toml",
+        "build.rustflags = '-b -c'\n[target.x86_64-unknown-linux-gnu]\nrustflags = ['-t']\n[target.'cfg(unix)']\nrustflags = ['-u']\n",
+    )];
+    let unix = [Cfg::from_str("unix").expect("a cfg")];
+    let (_, config) = load(&file, &[], &[]);
+    let config = config.expect("valid");
+    assert_eq!(
+        config.rustflags("x86_64-unknown-linux-gnu", &unix),
+        ["-t", "-u"]
+    );
+    assert_eq!(config.rustflags("other", &[]), ["-b", "-c"]);
+
+    let cases: [(&[(&str, &str)], &[&str]); 4] = [
+        (
+            &[("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-v")],
+            &["-t", "-v", "-u"],
+        ),
+        (&[("RUSTFLAGS", " -e  -f ")], &["-e", "-f"]),
+        (
+            &[
+                ("RUSTFLAGS", "-e"),
+                ("CARGO_ENCODED_RUSTFLAGS", "-g h\x1f-i"),
+            ],
+            &["-g h", "-i"],
+        ),
+        (&[("CARGO_ENCODED_RUSTFLAGS", "")], &[]),
+    ];
+    for (environment, expected) in cases {
+        let (_, config) = load(&file, environment, &[]);
+        assert_eq!(
+            config
+                .expect("valid")
+                .rustflags("x86_64-unknown-linux-gnu", &unix),
+            expected
+        );
+    }
+}
+
+#[test]
+fn sources_are_followed_to_what_replaces_them() {
+    let text = "[source.crates-io]\nreplace-with = 'a'\n[source.a]\nregistry = 'sparse+https://a.example.com/'\nreplace-with = 'vendored'\n\
+                [source.vendored]\ndirectory = 'vendor'\n[source.x]\nreplace-with = 'y'\n[source.y]\nreplace-with = 'x'\n[source.z]\nreplace-with = 'none'\n";
+    let (root, config) = load(&[("w/.cargo/config.toml", text)], &[], &[]);
+    let config = config.expect("valid");
+    assert_eq!(
+        config.replacement("crates-io").expect("it ends"),
+        Some(ConfiguredSourceKind::Directory(root.join("w/vendor")))
+    );
+    assert_eq!(config.replacement("vendored").expect("it ends"), None);
+    assert!(config.replacement("x").is_err());
+    assert!(config.replacement("z").is_err());
+}
+
+#[test]
+fn files_include_files() {
+    let (_, config) = load(
+        &[
+            (
+                "w/.cargo/config.toml",
+                "include = ['one.toml', { path = 'none.toml', optional = true }]\nnet.offline = false\n",
+            ),
+            (
+                "w/.cargo/one.toml",
+                "net.offline = true\nregistry.default = 'one'\n",
+            ),
+        ],
+        &[],
+        &[],
+    );
+    let config = config.expect("valid");
+    assert!(!config.offline);
+    assert_eq!(config.default_registry.as_deref(), Some("one"));
+}
+
+#[test]
+fn what_is_not_heeded_is_listed() {
+    let text = "build.rustc-wrapper = 'x'\nbuild.jobs = 2\n[env]\nA = 'b'\n[target.t]\nlinker = 'l'\nrustflags = []\n[alias]\nb = 'build'\n";
+    let (_, config) = load(&[("w/.cargo/config.toml", text)], &[], &[]);
+    let ignored = config.expect("valid").ignored;
+    let keys: Vec<_> = ignored
+        .iter()
+        .filter_map(|key| key.split(' ').next())
+        .collect();
+    assert_eq!(keys, ["build.rustc-wrapper", "env", "target.t.linker"]);
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place() {
+    let cases: [(&str, &[(&str, &str)], &[&str], &str); 9] = [
+        ("x = [", &[], &[], "config.toml:1:6"),
+        (
+            "net.offline = 'yes'",
+            &[],
+            &[],
+            "`net.offline`: it is a string",
+        ),
+        ("build.rustflags = [1]", &[], &[], "no string"),
+        (
+            "",
+            &[("CARGO_NET_OFFLINE", "x")],
+            &[],
+            "the variable `CARGO_NET_OFFLINE`",
+        ),
+        (
+            "[registries.a]\nindex = 'https://example.com'",
+            &[],
+            &[],
+            "git repository",
+        ),
+        ("[profile.dev]\npanic = 'x'", &[], &[], "`profile.dev`"),
+        ("", &[], &["nonsense"], "--config nonsense"),
+        ("", &[], &["a.b=1\nc=2"], "exactly one key"),
+        ("include = ['config.toml']", &[], &[], "include each other"),
+    ];
+    for (text, environment, overrides, expected) in cases {
+        let (_, config) = load(&[("w/.cargo/config.toml", text)], environment, overrides);
+        let error = config.expect_err(text).to_string();
+        assert!(error.contains(expected), "{error} for {text}");
+    }
+}
