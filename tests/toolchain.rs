@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use kiln::store::Store;
 use kiln::toolchain::c::{self, CRequest, SystemGrants};
 use kiln::toolchain::model::{CToolchain, RustToolchain};
 use kiln::toolchain::rustup::{RustRequest, choose};
-use kiln::toolchain::{SYSTEM_SEARCH, ToolchainError, rust, verify};
+use kiln::toolchain::{SYSTEM_SEARCH, ToolchainError, rust};
 
 fn search() -> Vec<PathBuf> {
     SYSTEM_SEARCH.iter().map(PathBuf::from).collect()
 }
 
-fn load_rust(home: &Path) -> RustToolchain {
+fn load_rust(store: &Store) -> RustToolchain {
     let env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     let choice = choose(&RustRequest {
         env,
@@ -27,12 +28,12 @@ fn load_rust(home: &Path) -> RustToolchain {
         allow_toolchain_path: false,
     })
     .unwrap();
-    rust::load(home, &choice, &[]).unwrap()
+    rust::load(store, &choice, &[]).unwrap()
 }
 
-fn load_c(home: &Path, rust: &RustToolchain) -> CToolchain {
+fn load_c(store: &Store, rust: &RustToolchain) -> CToolchain {
     c::discover(&CRequest {
-        home,
+        store,
         compiler: None,
         search: &search(),
         rust,
@@ -110,18 +111,19 @@ impl Root {
 #[test]
 fn the_snapshot_alone_compiles_and_links() {
     let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
     let start = Instant::now();
-    let rust = load_rust(home.path());
+    let rust = load_rust(&store);
     eprintln!(
         "cold: rust {:?}, visible: {:?}",
         start.elapsed(),
         rust.visible
     );
     assert!(rust.host().has_std && rust.host().file_names.contains_key("proc-macro"));
-    let c = load_c(home.path(), &rust);
+    let c = load_c(&store, &rust);
     assert_eq!(
-        verify(home.path(), &c.system.tree).unwrap(),
-        Vec::<String>::new()
+        store.materialize(&c.system.tree_ref()).unwrap(),
+        c.system.root
     );
     assert!(
         c.system
@@ -131,9 +133,9 @@ fn the_snapshot_alone_compiles_and_links() {
     );
 
     // A warm start runs nothing and is quick.
-    let (rust_time, again) = quickest(|| load_rust(home.path()));
+    let (rust_time, again) = quickest(|| load_rust(&store));
     assert_eq!(again.tree, rust.tree);
-    let (c_time, again) = quickest(|| load_c(home.path(), &rust));
+    let (c_time, again) = quickest(|| load_c(&store, &rust));
     assert_eq!(again, c);
     eprintln!("warm: rust {rust_time:?}, c {c_time:?}");
 
@@ -194,8 +196,9 @@ fn the_snapshot_alone_compiles_and_links() {
 #[test]
 fn granted_programs_run_in_the_union() {
     let home = tempfile::tempdir().unwrap();
-    let rust = load_rust(home.path());
-    let c = load_c(home.path(), &rust);
+    let store = Store::open(home.path()).unwrap();
+    let rust = load_rust(&store);
+    let c = load_c(&store, &rust);
     let grants = SystemGrants {
         programs: ["sh", "make", "sed", "cat"].map(str::to_owned).to_vec(),
         programs_if_present: ["perl", "awk", "no-such-program"]
@@ -203,7 +206,7 @@ fn granted_programs_run_in_the_union() {
             .to_vec(),
         ..SystemGrants::default()
     };
-    let tree = match c::system_tree(home.path(), &c, &grants, &search()) {
+    let tree = match c::system_tree(&store, &c, &grants, &search()) {
         Ok(tree) => tree,
         Err(ToolchainError::GrantMissing { name, .. }) => {
             eprintln!("SKIPPED: `{name}` is not installed");
@@ -211,11 +214,8 @@ fn granted_programs_run_in_the_union() {
         }
         Err(error) => panic!("{error}"),
     };
-    assert_eq!(
-        verify(home.path(), &tree.tree).unwrap(),
-        Vec::<String>::new()
-    );
-    let (time, again) = quickest(|| c::system_tree(home.path(), &c, &grants, &search()).unwrap());
+    assert_eq!(store.materialize(&tree.tree_ref()).unwrap(), tree.root);
+    let (time, again) = quickest(|| c::system_tree(&store, &c, &grants, &search()).unwrap());
     assert_eq!(again, tree);
     eprintln!("warm: union {time:?}");
 
@@ -238,17 +238,18 @@ fn granted_programs_run_in_the_union() {
         programs: vec!["no-such-program".to_owned()],
         ..SystemGrants::default()
     };
-    let error = c::system_tree(home.path(), &c, &missing, &search()).unwrap_err();
+    let error = c::system_tree(&store, &c, &missing, &search()).unwrap_err();
     assert!(error.help().unwrap().contains("no-such-program"));
 }
 
 #[test]
 fn without_a_compiler_the_error_says_what_to_install() {
     let home = tempfile::tempdir().unwrap();
-    let rust = load_rust(home.path());
+    let store = Store::open(home.path()).unwrap();
+    let rust = load_rust(&store);
     let empty = tempfile::tempdir().unwrap();
     let error = c::discover(&CRequest {
-        home: home.path(),
+        store: &store,
         compiler: None,
         search: &[empty.path().to_owned()],
         rust: &rust,

@@ -11,9 +11,10 @@ use super::identity;
 use super::layout::Layout;
 use super::model::{CToolchain, RustToolchain, SystemTree};
 use super::packages::Packages;
-use super::snapshot::{self, Base};
+use super::snapshot;
 use super::{ask, runtime};
 use crate::path::SandboxPath;
+use crate::store::Store;
 
 /// Counts up when what is selected of a machine changes, so that older memos are not believed.
 const SELECTION: u32 = 1;
@@ -21,8 +22,8 @@ const SELECTION: u32 = 1;
 /// Which C toolchain is wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct CRequest<'a> {
-    /// kiln's home: where snapshots and memos are kept.
-    pub home: &'a Path,
+    /// Where the tree and the memos are kept.
+    pub store: &'a Store,
     /// The compiler by name or absolute path (`CC`); `None` takes the first of `cc`, `gcc`, `clang`.
     pub compiler: Option<&'a str>,
     /// Where programs are looked for; see [`super::SYSTEM_SEARCH`].
@@ -59,14 +60,14 @@ impl SystemGrants {
     }
 }
 
-fn memo_file(home: &Path, what: &str, key: &impl serde::Serialize) -> PathBuf {
+fn memo_file(store: &Store, what: &str, key: &impl serde::Serialize) -> PathBuf {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&SELECTION.to_le_bytes());
     hasher.update(what.as_bytes());
     // A key that has no JSON has no memo: it is then the same as that of every other such key, and never valid.
     hasher.update(&serde_json::to_vec(key).unwrap_or_default());
     let name = format!("{what}-{}", hasher.finalize().to_hex());
-    home.join("toolchain/memo").join(name)
+    store.home().join("toolchain/memo").join(name)
 }
 
 /// Discovers the C toolchain, or finds it as it was discovered before.
@@ -80,11 +81,10 @@ pub fn discover(request: &CRequest<'_>) -> Result<CToolchain, ToolchainError> {
         &request.rust.root,
         request.rust.tree,
     );
-    let memo = memo_file(request.home, "c", &key);
+    let memo = memo_file(request.store, "c", &key);
     if let Some(recalled) = identity::recall(&memo)
         && let Ok(toolchain) = serde_json::from_str::<CToolchain>(&recalled)
-        && toolchain.system.root == snapshot::root(request.home, &toolchain.system.tree)
-        && toolchain.system.root.is_dir()
+        && is_there(request.store, &toolchain.system)
     {
         return Ok(toolchain);
     }
@@ -101,7 +101,7 @@ pub fn discover(request: &CRequest<'_>) -> Result<CToolchain, ToolchainError> {
     for program in request.rust.programs() {
         closure.libraries_of(&mut layout, &program)?;
     }
-    let (system, witness) = stable_snapshot(request.home, &layout, None)?;
+    let (system, witness) = stable_snapshot(request.store, &layout, None)?;
     let seen = |path: &Path| sandbox_path(path);
     let toolchain = CToolchain {
         cc: seen(&compiler.path)?,
@@ -136,15 +136,15 @@ impl Witness {
 
 /// Snapshots `layout`, once more if its files change meanwhile.
 fn stable_snapshot(
-    home: &Path,
+    store: &Store,
     layout: &Layout,
-    base: Option<&Base>,
+    base: Option<&SystemTree>,
 ) -> Result<(SystemTree, Witness), ToolchainError> {
     let mut watched: Vec<PathBuf> = layout.watched().cloned().collect();
     identity::order(&mut watched);
     let mut identity = identity::combined(&watched);
     for _ in 0..3 {
-        let system = snapshot::create(home, layout, base)?;
+        let system = snapshot::create(store, layout, base)?;
         let after = identity::combined(&watched);
         if identity == after {
             return Ok((system, Witness { watched, identity }));
@@ -191,9 +191,9 @@ fn path_variable(system: &SystemTree, search: &[PathBuf]) -> String {
 ///
 /// # Errors
 /// If one of these libraries is missing.
-pub fn runtime_tree(home: &Path, rust: &RustToolchain) -> Result<SystemTree, ToolchainError> {
-    let memo = memo_file(home, "runtime", &(&rust.root, rust.tree));
-    if let Some(system) = recall_system(home, &memo) {
+pub fn runtime_tree(store: &Store, rust: &RustToolchain) -> Result<SystemTree, ToolchainError> {
+    let memo = memo_file(store, "runtime", &(&rust.root, rust.tree));
+    if let Some(system) = recall_system(store, &memo) {
         return Ok(system);
     }
     let mut layout = Layout::new(Path::new("/"));
@@ -201,14 +201,19 @@ pub fn runtime_tree(home: &Path, rust: &RustToolchain) -> Result<SystemTree, Too
     for program in rust.programs() {
         closure.libraries_of(&mut layout, &program)?;
     }
-    let (system, witness) = stable_snapshot(home, &layout, None)?;
+    let (system, witness) = stable_snapshot(store, &layout, None)?;
     witness.remember(&memo, &system);
     Ok(system)
 }
 
-fn recall_system(home: &Path, memo: &Path) -> Option<SystemTree> {
+fn recall_system(store: &Store, memo: &Path) -> Option<SystemTree> {
     let system: SystemTree = serde_json::from_str(&identity::recall(memo)?).ok()?;
-    (system.root == snapshot::root(home, &system.tree) && system.root.is_dir()).then_some(system)
+    is_there(store, &system).then_some(system)
+}
+
+/// Whether the store still has the tree that a memo speaks of: it may have been collected, or the store moved.
+fn is_there(store: &Store, system: &SystemTree) -> bool {
+    system.root.starts_with(store.home()) && system.root.is_dir()
 }
 
 /// The tree of `base` with what `grants` adds, or the one that was made before.
@@ -216,7 +221,7 @@ fn recall_system(home: &Path, memo: &Path) -> Option<SystemTree> {
 /// # Errors
 /// If something that is granted is not there.
 pub fn system_tree(
-    home: &Path,
+    store: &Store,
     base: &CToolchain,
     grants: &SystemGrants,
     search: &[PathBuf],
@@ -224,8 +229,8 @@ pub fn system_tree(
     if grants.is_empty() {
         return Ok(base.system.clone());
     }
-    let memo = memo_file(home, "grants", &(base.system.tree, grants, search));
-    if let Some(system) = recall_system(home, &memo) {
+    let memo = memo_file(store, "grants", &(base.system.tree, grants, search));
+    if let Some(system) = recall_system(store, &memo) {
         return Ok(system);
     }
     let mut layout = Layout::new(Path::new("/"));
@@ -244,12 +249,7 @@ pub fn system_tree(
         search,
     };
     granting.all(grants)?;
-    let base = Base {
-        manifest: snapshot::manifest(home, &base.system.tree)?,
-        root: base.system.root.clone(),
-        cover: base.system.cover.clone(),
-    };
-    let (system, witness) = stable_snapshot(home, &layout, Some(&base))?;
+    let (system, witness) = stable_snapshot(store, &layout, Some(&base.system))?;
     witness.remember(&memo, &system);
     Ok(system)
 }

@@ -126,6 +126,9 @@ pub enum ToolchainError {
         /// The digest that is pinned.
         pinned: String,
     },
+    /// The store refused a tree.
+    #[error("a toolchain's tree cannot be kept in the store")]
+    Store(#[from] crate::store::StoreError),
     /// The operating system refused.
     #[error("cannot {action} `{}`", path.display())]
     Io {
@@ -197,6 +200,7 @@ impl ToolchainError {
                 "install the toolchain that is pinned, or review the change and write `{}-digest = \"{found}\"` in `kiln.toml`",
                 if *which == "Rust" { "rust" } else { "c" }
             ),
+            Self::Store(error) => return error.help(),
             Self::InvalidFile { .. }
             | Self::UnsupportedPath { .. }
             | Self::Probe { .. }

@@ -17,4 +17,3 @@ mod snapshot;
 
 pub use ask::SYSTEM_SEARCH;
 pub use error::ToolchainError;
-pub use snapshot::{Manifest, Placed, manifest, verify};

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
 use cargo_platform::Cfg;
-use rayon::prelude::*;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +21,9 @@ use super::identity;
 use super::layout::{Layout, Node};
 use super::model::{RustToolchain, RustcVersion, TargetInfo};
 use super::rustup::Choice;
-use super::snapshot::{self, Manifest, Placed};
+use super::snapshot;
 use crate::digest::TreeDigest;
+use crate::store::Store;
 
 /// Counts up when what is selected or asked changes, so that older memos are not believed.
 const SELECTION: u32 = 1;
@@ -48,12 +48,14 @@ struct Probed {
     stderr: String,
 }
 
-fn memo_file(home: &Path, what: &str, key: &impl Serialize) -> PathBuf {
+fn memo_file(store: &Store, what: &str, key: &impl Serialize) -> PathBuf {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&SELECTION.to_le_bytes());
     hasher.update(what.as_bytes());
     hasher.update(&serde_json::to_vec(key).unwrap_or_default());
-    home.join("toolchain/memo")
+    store
+        .home()
+        .join("toolchain/memo")
         .join(format!("{what}-{}", hasher.finalize().to_hex()))
 }
 
@@ -63,7 +65,7 @@ fn memo_file(home: &Path, what: &str, key: &impl Serialize) -> PathBuf {
 /// # Errors
 /// If a component or target that the choice or the caller demands is missing, or rustc cannot be run.
 pub fn load(
-    home: &Path,
+    store: &Store,
     choice: &Choice,
     targets: &[String],
 ) -> Result<RustToolchain, ToolchainError> {
@@ -72,12 +74,12 @@ pub fn load(
     wanted.sort();
     wanted.dedup();
     let root = &choice.root;
-    let memo = memo_file(home, "rust", &(root, &wanted));
+    let memo = memo_file(store, "rust", &(root, &wanted));
     let recalled = identity::recall(&memo)
         .and_then(|recalled| serde_json::from_str::<Remembered>(&recalled).ok());
     let known = match recalled {
         Some(known) => known,
-        None => discover(root, &wanted, &memo)?,
+        None => discover(store, root, &wanted, &memo)?,
     };
     let mut toolchain = RustToolchain {
         root: root.clone(),
@@ -91,7 +93,7 @@ pub fn load(
     check_components(choice, &toolchain.version.host)?;
     let host = toolchain.version.host.clone();
     for triple in std::iter::once(&host).chain(&wanted) {
-        let info = probe(home, &toolchain, triple, &[])?;
+        let info = probe(store, &toolchain, triple, &[])?;
         toolchain.targets.insert(triple.clone(), info);
     }
     for triple in choice.targets.iter() {
@@ -110,29 +112,21 @@ pub fn load(
     Ok(toolchain)
 }
 
-fn discover(root: &Path, targets: &[String], memo: &Path) -> Result<Remembered, ToolchainError> {
+fn discover(
+    store: &Store,
+    root: &Path,
+    targets: &[String],
+    memo: &Path,
+) -> Result<Remembered, ToolchainError> {
     let version = ask_version(root)?;
     let layout = select(root, &version.host, targets)?;
     let mut watched: Vec<PathBuf> = layout.watched().cloned().collect();
     watched.push(root.join("lib/rustlib"));
     identity::order(&mut watched);
     let identity = identity::combined(&watched);
-    let places = layout
-        .nodes()
-        .par_iter()
-        .map(|(place, node)| {
-            let placed = match node {
-                Node::Directory => Placed::Directory,
-                Node::Link(target) => Placed::Link(target.clone()),
-                Node::File { executable } => Placed::File {
-                    blob: snapshot::hash(&layout.host(place))?,
-                    executable: *executable,
-                },
-            };
-            Ok((place.clone(), placed))
-        })
-        .collect::<Result<BTreeMap<_, _>, ToolchainError>>()?;
-    let tree = Manifest { places }.encode()?.root;
+    // Its files stay where they are: a toolchain is large, and rustup keeps each in a directory of its own.
+    let digest = |path: &Path, _| store.digest_file(path).map_err(ToolchainError::from);
+    let tree = store.put_tree(&snapshot::encode(&layout, None, &digest)?)?;
     let known = Remembered {
         version,
         tree: tree.digest,
@@ -276,12 +270,12 @@ fn check_components(choice: &Choice, host: &str) -> Result<(), ToolchainError> {
 /// # Errors
 /// If rustc does not know the target or refuses a flag.
 pub fn probe(
-    home: &Path,
+    store: &Store,
     toolchain: &RustToolchain,
     triple: &str,
     rustflags: &[String],
 ) -> Result<TargetInfo, ToolchainError> {
-    let memo = memo_file(home, "probe", &(toolchain.tree, triple, rustflags));
+    let memo = memo_file(store, "probe", &(toolchain.tree, triple, rustflags));
     let probed = match fs::read_to_string(&memo)
         .ok()
         .and_then(|text| serde_json::from_str::<Probed>(&text).ok())
