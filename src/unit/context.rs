@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::manifest::model::{Package, Target, Workspace};
 use crate::package::{FeatureName, PackageId};
+use crate::resolve::graph::Resolve;
 use crate::unit::UnitError;
 use crate::unit::draft::{
     Draft, DraftDependency, DraftIndex, Interner, UnitFor, is_any_proc_macro,
@@ -70,7 +71,7 @@ impl ProcMacros for Manifests<'_> {
 pub(crate) struct Context<'a> {
     pub(crate) graph: &'a PackageGraph<'a>,
     /// The whole lock, before the request narrowed it.
-    pub(crate) full: &'a PackageGraph<'a>,
+    pub(crate) lock: &'a Resolve,
     pub(crate) manifests: &'a Manifests<'a>,
     pub(crate) features: &'a ResolvedFeatures,
     pub(crate) profiles: &'a Profiles,

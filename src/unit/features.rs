@@ -139,11 +139,14 @@ pub(crate) fn resolve<'a>(
         tasks: Vec::new(),
     };
     for member in members {
-        let proc_macro = options.track_host() && proc_macros.has_any_proc_macro(member.package);
+        let Some(package) = graph.index_of(&member.package) else {
+            continue;
+        };
+        let proc_macro = options.track_host() && proc_macros.has_any_proc_macro(package);
         // Tests and programs of a procedural macro's package are built for the target.
-        resolver.start(member, false);
+        resolver.start(package, member, false);
         if proc_macro {
-            resolver.start(member, true);
+            resolver.start(package, member, true);
         }
     }
     resolver.run();
@@ -155,9 +158,9 @@ pub(crate) fn resolve<'a>(
 }
 
 impl<'a> Resolver<'_, 'a> {
-    fn start(&mut self, member: &'a MemberFeatures, for_host: bool) {
-        let key = (member.package, for_host);
-        let summary = self.graph.summary(member.package);
+    fn start(&mut self, package: PackageIndex, member: &'a MemberFeatures, for_host: bool) {
+        let key = (package, for_host);
+        let summary = self.graph.summary(package);
         self.tasks.push(Task::Package(key));
         for value in &member.features {
             self.tasks.push(Task::Value(key, value));

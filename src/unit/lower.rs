@@ -11,7 +11,7 @@ use crate::unit::context::{Context, Manifests, accessible_edges};
 use crate::unit::draft::{DraftGraph, DraftIndex, Interner};
 use crate::unit::features::{self, FeatureOptions};
 use crate::unit::graph::{Platform, Unit, UnitDependency, UnitGraph, UnitIndex};
-use crate::unit::packages::{MemberFeatures, PackageGraph, PackageIndex};
+use crate::unit::packages::{self, MemberFeatures, PackageGraph, PackageIndex};
 use crate::unit::profiles::Profiles;
 use crate::unit::request::{BuildRequest, Intent, Platforms, TargetSelection};
 use crate::unit::roots::{self, RootRequest};
@@ -19,47 +19,39 @@ use crate::unit::selection::{self, Selected};
 use crate::unit::{dependencies, share};
 
 /// What both steps find out first.
-struct Narrowed<'a> {
-    full: PackageGraph<'a>,
-    graph: PackageGraph<'a>,
+struct Narrowed {
+    /// What of the lock the request can reach.
+    resolve: Resolve,
     selected: Selected,
     members: Vec<MemberFeatures>,
-    /// The selected packages, members or not.
-    to_build: Vec<PackageIndex>,
     requested: Vec<Platform>,
     targets: TargetSelection,
     has_dev_units: bool,
 }
 
-impl<'a> Narrowed<'a> {
+impl Narrowed {
     fn new(
-        workspace: &'a Workspace,
-        resolve: &'a Resolve,
+        workspace: &Workspace,
+        resolve: &Resolve,
         platforms: Platforms<'_>,
         request: &BuildRequest,
     ) -> Result<Self, UnitError> {
         let requested = platforms.requested(request)?;
-        let full = PackageGraph::new(resolve)?;
         let selected = selection::select(workspace, &request.packages)?;
         let members = selection::members_with_features(
             workspace,
-            &full,
+            resolve,
             &selected.selectors,
             &request.features,
         )?;
-        let graph = full.narrow(&members)?;
-        let to_build = selection::packages_to_build(&selected.selectors, &graph)?;
         let targets = request.effective_targets();
-        let has_dev_units = needs_dev_dependencies(request.intent, &targets);
         Ok(Self {
-            full,
-            graph,
+            resolve: packages::narrow(resolve, &members)?,
             selected,
             members,
-            to_build,
             requested,
+            has_dev_units: needs_dev_dependencies(request.intent, &targets),
             targets,
-            has_dev_units,
         })
     }
 }
@@ -85,18 +77,20 @@ pub fn accessible_packages(
     request: &BuildRequest,
 ) -> Result<BTreeSet<PackageId>, UnitError> {
     let narrowed = Narrowed::new(workspace, resolve, platforms, request)?;
-    let mut reached: BTreeSet<PackageIndex> = narrowed.to_build.iter().copied().collect();
+    let graph = PackageGraph::new(&narrowed.resolve)?;
+    let to_build = selection::packages_to_build(&narrowed.selected.selectors, &graph)?;
+    let mut reached: BTreeSet<PackageIndex> = to_build.into_iter().collect();
     for platform in &narrowed.requested {
         let mut waiting: Vec<PackageIndex> = narrowed
             .members
             .iter()
-            .map(|member| member.package)
+            .filter_map(|member| graph.index_of(&member.package))
             .collect();
         let mut seen = BTreeSet::new();
         while let Some(package) = waiting.pop() {
             if seen.insert(package) {
                 let edges = accessible_edges(
-                    &narrowed.graph,
+                    &graph,
                     package,
                     narrowed.has_dev_units,
                     std::slice::from_ref(platform),
@@ -109,7 +103,7 @@ pub fn accessible_packages(
     }
     Ok(reached
         .into_iter()
-        .map(|package| narrowed.graph.id(package).clone())
+        .map(|package| graph.id(package).clone())
         .collect())
 }
 
@@ -127,11 +121,13 @@ pub fn lower(
     request: &BuildRequest,
 ) -> Result<UnitGraph, UnitError> {
     let narrowed = Narrowed::new(workspace, resolve, platforms, request)?;
+    let package_graph = PackageGraph::new(&narrowed.resolve)?;
+    let to_build = selection::packages_to_build(&narrowed.selected.selectors, &package_graph)?;
     let mut warnings = narrowed.selected.warnings.clone();
     warnings.extend(Profiles::check_packages(
         &workspace.profiles,
         &request.config_profiles,
-        narrowed.full.all_ids(),
+        &resolve.packages.keys().collect::<Vec<_>>(),
     )?);
     let profiles = Profiles::new(
         &workspace.profiles,
@@ -139,9 +135,9 @@ pub fn lower(
         request.profile_name(),
         request.incremental,
     )?;
-    let manifests = Manifests::new(&narrowed.graph, workspace, packages);
+    let manifests = Manifests::new(&package_graph, workspace, packages);
     let features = features::resolve(
-        &narrowed.graph,
+        &package_graph,
         &narrowed.members,
         &manifests,
         platforms,
@@ -149,8 +145,8 @@ pub fn lower(
         FeatureOptions::new(workspace.resolver, narrowed.has_dev_units, false),
     );
     let context = Context {
-        graph: &narrowed.graph,
-        full: &narrowed.full,
+        graph: &package_graph,
+        lock: resolve,
         manifests: &manifests,
         features: &features,
         profiles: &profiles,
@@ -159,8 +155,7 @@ pub fn lower(
         explicit_host: Platform::Target(platforms.host().into()),
         intent: request.intent,
         has_dev_units: narrowed.has_dev_units,
-        members: narrowed
-            .graph
+        members: package_graph
             .all_ids()
             .iter()
             .map(|id| workspace.is_member(id))
@@ -168,7 +163,7 @@ pub fn lower(
     };
     let mut interner = Interner::default();
     let root_request = RootRequest {
-        packages: &narrowed.to_build,
+        packages: &to_build,
         selection: &request.packages,
         targets: &narrowed.targets,
         workspace,
@@ -178,7 +173,7 @@ pub fn lower(
     let host_requested = narrowed.requested.contains(&Platform::Host);
     if matches!(request.intent, Intent::Doc { dependencies: true }) {
         share::remove_duplicate_documentation(
-            &narrowed.graph,
+            &package_graph,
             &interner,
             &mut graph,
             &roots,
@@ -186,13 +181,13 @@ pub fn lower(
         );
     }
     let shared = share::share(
-        &narrowed.graph,
+        &package_graph,
         &mut interner,
         &graph,
         &roots,
         host_requested.then_some(&context.explicit_host),
     )?;
-    let mut finished = number(&narrowed.graph, &interner, &shared.graph, &shared.roots);
+    let mut finished = number(&package_graph, &interner, &shared.graph, &shared.roots);
     finished.warnings = warnings;
     if !request.ignore_rust_version {
         check_rust_version(&finished, &context)?;

@@ -451,8 +451,8 @@ impl<'a> Generator<'_, 'a> {
         proposal: &Proposal<'_>,
         required: &[String],
     ) -> Result<(), UnitError> {
-        let graph = self.context.full;
-        let summary = graph.summary(proposal.package);
+        let lock = self.context.lock;
+        let summary = self.context.graph.summary(proposal.package);
         let target = &proposal.target.name;
         for feature in required {
             let invalid = |why| {
@@ -468,15 +468,16 @@ impl<'a> Generator<'_, 'a> {
                 if dependency.ends_with('?') {
                     return invalid("an optional dependency with `?` is not allowed there");
                 }
-                let edge = graph.edges(proposal.package).iter().find(|edge| {
-                    edge.dependencies
-                        .iter()
-                        .any(|candidate| candidate.name_in_manifest().as_str() == dependency)
+                let edge = lock.dependencies_of(&summary.id).iter().find(|edge| {
+                    edge.declared.iter().any(|&index| {
+                        summary.dependencies.get(index).is_some_and(|candidate| {
+                            candidate.name_in_manifest().as_str() == dependency
+                        })
+                    })
                 });
-                match edge {
+                match edge.and_then(|edge| lock.packages.get(&edge.package)) {
                     None => format!("dependency `{dependency}` does not exist"),
-                    Some(edge) => {
-                        let of = graph.summary(edge.to);
+                    Some(of) => {
                         let known = of.features.keys().map(FeatureName::as_str);
                         let optional = of
                             .dependencies

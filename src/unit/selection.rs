@@ -10,6 +10,7 @@ use cargo_util_schemas::core::PackageIdSpec;
 
 use crate::manifest::model::{RequestedFeatures, ResolverVersion, Workspace};
 use crate::package::{Dependency, FeatureName, FeatureValue, PackageId, PackageName, Summary};
+use crate::resolve::graph::Resolve;
 use crate::unit::UnitError;
 use crate::unit::packages::{MemberFeatures, PackageGraph, PackageIndex};
 use crate::unit::request::PackageSelection;
@@ -296,7 +297,7 @@ fn no_such_package(selector: &Selector, graph: &PackageGraph<'_>) -> UnitError {
 /// The members that take part with the features asked of each.
 pub(crate) fn members_with_features(
     workspace: &Workspace,
-    graph: &PackageGraph<'_>,
+    resolve: &Resolve,
     selectors: &[Selector],
     requested: &RequestedFeatures,
 ) -> Result<Vec<MemberFeatures>, UnitError> {
@@ -305,15 +306,15 @@ pub(crate) fn members_with_features(
         .members
         .iter()
         .map(|member| {
-            let index = graph
-                .index_of(member)
+            let summary = resolve
+                .packages
+                .get(member)
                 .ok_or_else(|| UnitError::Inconsistent {
                     package: member.clone(),
                     why: "it is a member of the workspace and not in the resolution",
                 })?;
             Ok(Member {
-                index,
-                summary: graph.summary(index),
+                summary,
                 selected: selectors.iter().any(|selector| selector.matches(member)),
             })
         })
@@ -328,7 +329,6 @@ pub(crate) fn members_with_features(
 }
 
 struct Member<'a> {
-    index: PackageIndex,
     summary: &'a Summary,
     selected: bool,
 }
@@ -440,7 +440,7 @@ fn features_of_selected(
             }
         }
         out.push(MemberFeatures {
-            package: member.index,
+            package: member.summary.id.clone(),
             features: own,
             all_features: requested.all_features,
             default_features: !requested.no_default_features,
@@ -454,7 +454,7 @@ fn features_of_selected(
         return Ok(members
             .iter()
             .map(|member| MemberFeatures {
-                package: member.index,
+                package: member.summary.id.clone(),
                 features: Vec::new(),
                 all_features: false,
                 default_features: true,
@@ -508,14 +508,14 @@ fn features_of_current(
         let id = &member.summary.id;
         if is_current(id) {
             out.push(MemberFeatures {
-                package: member.index,
+                package: member.summary.id.clone(),
                 features: of_current.clone(),
                 all_features: requested.all_features,
                 default_features: !requested.no_default_features,
             });
         } else if member.selected {
             out.push(MemberFeatures {
-                package: member.index,
+                package: member.summary.id.clone(),
                 features: of_member.remove(id.name()).unwrap_or_default(),
                 all_features: requested.all_features,
                 default_features: true,
