@@ -6,7 +6,9 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::lock::{Lock, LockVersion};
-use super::tests::{assert_same, cargo_check, cargo_generate_lockfile, cargo_metadata};
+use super::tests::{
+    assert_same, cargo_check, cargo_generate_lockfile, cargo_messages, cargo_metadata,
+};
 use super::*;
 use crate::resolve::graph::{Resolve, ResolvedDependency};
 
@@ -259,4 +261,60 @@ fn locks_that_cargo_writes_are_what_we_write() {
         resolve.unused_patches = located.unused_patches;
         assert_eq!(Lock::rewrite(&resolve, &workspace, None), Some(text));
     });
+}
+
+#[test]
+fn keys_that_nothing_reads_are_told_as_cargo_tells_them() {
+    let text = "== src/lib.rs src/main.rs a/src/lib.rs\n== a/Cargo.toml\n[package]\nname = 'a'\nversion = '1.0.0'\nedition = '2021'\nmore = 1\n\
+        == Cargo.toml\nnonsense = 1\n[package]\nname = 'p'\nversion = '0.1.0'\nedition = '2021'\nother = { x = 1 }\n[lib]\nl = 1\n\
+        [[bin]]\nname = 'p'\nb = 1\n[dependencies]\na = { path = 'a', d = 1 }\n[target.'cfg(unix)'.dependencies]\na = { path = 'a', t = 1 }\n\
+        [target.'cfg(unix)'.nothing]\nx = 1\n[profile.dev]\np = 1\n[profile.dev.package.a]\nq = 1\n[lints.clippy]\nx = { level = 'warn', c = 1 }\n\
+        [features]\n[workspace]\nw = 1\n[workspace.package]\nwp = 1\n[workspace.dependencies]\nz = { version = '1', wd = 1 }\n[patch.crates-io]\na = { path = 'a', pa = 1 }\n\
+        [foo.bar]\nx = 1\n[build]\nx = 1\n";
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let root = directory.path().canonicalize().expect("it exists");
+    write_files(&root, text);
+    let workspace =
+        load_workspace(&root.join("Cargo.toml"), &ManifestContext::default()).expect("valid");
+    let of = |lines: &mut dyn Iterator<Item = String>| {
+        let mut lines: Vec<String> = lines
+            .filter(|line| line.contains("unused manifest key"))
+            .collect();
+        lines.sort();
+        lines
+    };
+    let ours = of(&mut workspace
+        .warnings
+        .iter()
+        .map(|line| format!("warning: {line}")));
+    let cargos = of(&mut cargo_messages(&root).lines().map(str::to_owned));
+    assert_eq!(ours, cargos);
+    assert!(ours.len() > 10);
+}
+
+#[test]
+fn no_beginning_of_a_manifest_or_lock_is_too_much() {
+    let manifest = "cargo-features = []\n[package]\nname = 'p'\nversion.workspace = true\nedition = '2021'\nreadme = 'é'\n[workspace]\nmembers = ['[a', 'é*']\n[workspace.package]\nversion = '1.0.0'\n\
+         [lib]\nname = 'x'\npath = '..'\n[dependencies]\na = { version = '1', features = ['b'] }\n[features]\nc = ['a?/d']\n[target.'cfg(any(a, b = \"c\"))'.dependencies]\ne = { git = 'https://example.com/e' }\n\
+         [lints.rust]\nx = { level = 'warn', priority = -1 }\n[patch.'https://example.com']\na = { path = '/' }\n";
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    write_files(directory.path(), "== src/lib.rs\n");
+    let path = directory.path().join("Cargo.toml");
+    for (end, _) in manifest.char_indices() {
+        std::fs::write(&path, &manifest[..end]).expect("a file");
+        if let Err(error) = load_workspace(&path, &ManifestContext::default()) {
+            let _ = (
+                error.to_string(),
+                error.help(),
+                error.place().map(ToString::to_string),
+            );
+        }
+    }
+    let lock = "version = 4\n[[package]]\nname = 'a'\nversion = '1.0.0'\nsource = 'git+https://example.com/é?branch=x#1'\ndependencies = ['b 1.0.0 (sparse+https://example.com/)']\n[[package]]\nname = 'b'\nversion = '1.0.0'\n[[patch.unused]]\nname = 'c'\nversion = '0.1.0'\n";
+    for (end, _) in lock.char_indices() {
+        if let Ok(lock) = Lock::parse(&path, &lock[..end]) {
+            let again = Lock::parse(&path, &lock.encode()).expect("what is written is read");
+            assert_eq!(again.packages, lock.packages);
+        }
+    }
 }

@@ -159,16 +159,24 @@ pub(super) fn cargo_metadata(directory: &Path) -> Result<Value, String> {
 
 /// Whether the installed cargo would build what is in `directory`; its error text if not.
 pub(super) fn cargo_check(directory: &Path) -> Result<(), String> {
+    let (is_success, messages) = check(directory);
+    if is_success { Ok(()) } else { Err(messages) }
+}
+
+/// What the installed cargo has to say when it builds what is in `directory`.
+pub(super) fn cargo_messages(directory: &Path) -> String {
+    check(directory).1
+}
+
+fn check(directory: &Path) -> (bool, String) {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
         .args(["check", "--offline", "--manifest-path"])
         .arg(directory.join("Cargo.toml"))
         .env("CARGO_TARGET_DIR", directory.join("target"))
         .output()
         .expect("cargo runs");
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-    }
+    let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.success(), messages)
 }
 
 /// Lets the installed cargo write the lock of the workspace of `manifest`.

@@ -163,7 +163,7 @@ impl Layers {
             key.join("_").to_uppercase().replace(['-', '.'], "_")
         );
         let value = self.environment.get(&name)?;
-        (!self.is_overridden(key)).then(|| (value, Origin::Environment(name)))
+        (!self.is_overridden(key)).then_some((value, Origin::Environment(name)))
     }
 
     /// What the variable for `key` says, as the kind of value that it looks like.

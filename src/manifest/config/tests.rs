@@ -2,10 +2,12 @@ use std::str::FromStr;
 
 use super::*;
 
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
 /// Files by path below a temporary directory; `home` is cargo's home, `w/p` is where the user is.
 fn load(
-    files: &[(&str, &str)],
-    environment: &[(&str, &str)],
+    files: Pairs<'_>,
+    environment: Pairs<'_>,
     overrides: &[&str],
 ) -> (PathBuf, Result<Config, ConfigError>) {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -113,7 +115,7 @@ fn the_first_place_that_has_rustflags_counts() {
     );
     assert_eq!(config.rustflags("other", &[]), ["-b", "-c"]);
 
-    let cases: [(&[(&str, &str)], &[&str]); 4] = [
+    let cases: [(Pairs<'_>, &[&str]); 4] = [
         (
             &[("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-v")],
             &["-t", "-v", "-u"],
@@ -189,7 +191,7 @@ fn what_is_not_heeded_is_listed() {
 
 #[test]
 fn what_is_wrong_is_said_with_its_place() {
-    let cases: [(&str, &[(&str, &str)], &[&str], &str); 9] = [
+    let cases: [(&str, Pairs<'_>, &[&str], &str); 9] = [
         ("x = [", &[], &[], "config.toml:1:6"),
         (
             "net.offline = 'yes'",
