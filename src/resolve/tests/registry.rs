@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use semver::{Version, VersionReq};
 
+use crate::manifest::features::feature_map;
 use crate::manifest::lock::{LocatedLock, Lock};
 use crate::manifest::model::{
     BuildProfiles, Edition, Package, PackageMetadata, ResolverVersion, Workspace,
@@ -19,7 +20,6 @@ use crate::manifest::model::{
 use crate::package::{
     Dependency, DependencyKind, FeatureName, PackageId, PackageName, SourceId, SourceKind, Summary,
 };
-use crate::registry::build_feature_map;
 use crate::resolve::{
     Options, Resolve, ResolveError, Summaries, Versions, VersionsError, fresh, spellings,
 };
@@ -150,7 +150,10 @@ pub(super) fn summary(line: &str, source: Option<SourceId>) -> Summary {
             _ => dependencies.push(dependency(part)),
         }
     }
-    let features = build_feature_map(&lists, &dependencies).unwrap();
+    let declared = lists
+        .iter()
+        .map(|(name, list)| (name.as_str(), list.as_slice()));
+    let features = feature_map(declared, &dependencies).unwrap();
     Summary {
         id: PackageId::new(
             PackageName::new(name).unwrap(),
