@@ -1,7 +1,7 @@
 //! `Cargo.toml` and `Cargo.lock`: read, checked and lowered to values.
 //!
-//! A manifest is parsed by the types of `cargo-util-schemas` ([`read`]), completed from its workspace's root
-//! ([`inherit`]), and lowered to a [`model::Package`]: its dependencies, its features with the implicit ones, and its
+//! A manifest is parsed by the types of `cargo-util-schemas` (`read`), completed from its workspace's root
+//! (`inherit`), and lowered to a [`model::Package`]: its dependencies, its features with the implicit ones, and its
 //! targets with those that only the file system tells of. [`load_workspace`] does so for the root, the members and
 //! every path package that they reach.
 
