@@ -13,7 +13,7 @@ use kiln::registry::{
     Client, Event, Network, NetworkConfig, PlainHttp, Proxies, Quiet, Registry, RegistryError,
     Token,
 };
-use kiln::source::{SourceError, Sources, Wanted, Worker};
+use kiln::source::{Registries, SourceError, Sources, Wanted, Worker};
 use kiln::store::Store;
 use support::{Reply, Request, Server, entry, pack, worker};
 
@@ -446,6 +446,56 @@ fn proxies_serve_what_they_are_configured_for() {
     assert!(!ask(&[("https_proxy", bare)]));
 }
 
+#[test]
+fn resolution_asks_several_registries() {
+    use kiln::resolve::Versions as _;
+
+    let first = Server::start(|server, request, _| match request.path.as_str() {
+        "/config.json" => config(server),
+        "/1/a" => Reply::ok(entry("a", "1.0.0", &nothing()) + &entry("a", "1.1.0", &nothing())),
+        "/3/a/a_b" => Reply::ok(entry("a_b", "1.0.0", &nothing())),
+        _ => Reply::status(404),
+    });
+    let second = Server::start(|server, request, _| match request.path.as_str() {
+        "/config.json" => config(server),
+        "/1/b" => Reply::status(400),
+        _ => Reply::ok(entry("a", "7.0.0", &nothing())),
+    });
+    let home = home();
+    let mut clients: BTreeMap<_, _> = [&first, &second]
+        .map(|server| (source(server), client(server, home.path())))
+        .into();
+    let mut quiet = Quiet;
+    let mut registries = Registries::new(&mut clients, &mut quiet);
+    registries.prefetch(&[
+        (name("a"), source(&first)),
+        (name("a-b"), source(&first)),
+        (name("a"), source(&second)),
+    ]);
+    let asked = first.paths();
+    let mut versions = |package: &str, source: &SourceId| -> Vec<String> {
+        let found = registries
+            .versions(&name(package), source)
+            .expect("an answer");
+        found.iter().map(|summary| summary.id.to_string()).collect()
+    };
+    assert_eq!(versions("a", &source(&first)), ["a v1.0.0", "a v1.1.0"]);
+    assert_eq!(versions("a", &source(&second)), ["a v7.0.0"]);
+    assert_eq!(versions("a-b", &source(&first)), Vec::<String>::new());
+    assert_eq!(first.paths(), asked, "it was fetched ahead");
+    assert_eq!(
+        registries.similar_names(&name("a-b"), &source(&first)),
+        [name("a_b")]
+    );
+    registries.prefetch(&[(name("b"), source(&second))]);
+    let error = registries
+        .versions(&name("b"), &source(&second))
+        .expect_err("status 400");
+    assert_eq!(error.to_string(), "the versions of `b` cannot be had");
+    let elsewhere = SourceId::default_registry();
+    assert!(registries.versions(&name("a"), &elsewhere).is_err());
+}
+
 /// A crate on a server, and what fetching it takes.
 struct Case {
     home: tempfile::TempDir,
@@ -733,18 +783,29 @@ fn an_archive_that_is_not_the_locked_one() {
     let error = case
         .fetch_with(&server, client_of(), wanted.clone(), worker())
         .expect_err("another digest");
+    let report = error.report();
+    assert_eq!(report.code, "source::checksum");
     assert_eq!(
-        error.to_string(),
-        format!(
-            "archive of `a 1.0.0` does not match the lock file\n  where: `Cargo.lock:7`, downloaded from `{}{URL}`\n  why:   locked sha256 `{other}`, received `{}`; nothing was stored",
-            server.address,
-            case.sum()
-        )
+        report.message,
+        "archive of `a 1.0.0` does not match the lock file"
     );
-    assert_eq!(error.code(), "source::checksum");
+    assert_eq!(
+        report.places,
+        [
+            "`Cargo.lock:7`".to_owned(),
+            format!("downloaded from `{}{URL}`", server.address)
+        ]
+    );
+    assert_eq!(
+        report.causes,
+        [format!(
+            "locked sha256 `{other}`, received `{}`; nothing was stored",
+            case.sum()
+        )]
+    );
     assert!(
-        error
-            .help()
+        report
+            .help
             .expect("help")
             .starts_with("fetch again; if it persists")
     );
@@ -759,10 +820,7 @@ fn an_archive_that_is_not_the_locked_one() {
     let error = case
         .fetch_with(&server, client_of(), disagreeing, worker())
         .expect_err("two digests");
-    assert!(
-        error.to_string().contains("nothing was downloaded"),
-        "{error}"
-    );
+    assert!(error.report().causes[0].ends_with("nothing was downloaded"));
     let unstated = Wanted {
         locked: None,
         indexed: None,

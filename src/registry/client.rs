@@ -71,7 +71,7 @@ pub struct PackageIndex {
     /// Whether the registry has a file for the name.
     pub exists: bool,
     /// The versions that may be considered, by version, yanked ones included.
-    pub summaries: Vec<Summary>,
+    pub summaries: Arc<[Arc<Summary>]>,
     /// When versions were published, in seconds since 1970, as far as the index says so.
     pub published_unix_seconds: BTreeMap<Version, i64>,
     /// Versions that exist and cannot be used, with the reason.
@@ -88,6 +88,7 @@ impl PackageIndex {
         };
         // Of several lines about one version the last counts.
         let mut entries = BTreeMap::new();
+        let mut summaries = Vec::new();
         for line in entry::lines(file) {
             let Ok(entry) = entry::parse(line, source) else {
                 continue;
@@ -111,11 +112,12 @@ impl PackageIndex {
                     if let Some(seconds) = published_unix_seconds {
                         index.published_unix_seconds.insert(version, seconds);
                     }
-                    index.summaries.push(summary);
+                    summaries.push(Arc::new(summary));
                 }
                 Entry::Unusable(unusable) => index.unusable.push(unusable),
             }
         }
+        index.summaries = summaries.into();
         index
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use semver::Version;
 
+use crate::diag::Report;
 use crate::package::PackageName;
 
 /// Why a registry's index, or something it serves, could not be had.
@@ -44,6 +45,12 @@ pub enum RegistryError {
         url: String,
         /// Why it is not followed.
         why: String,
+    },
+    /// Nothing says where the registry of a package is.
+    #[error("the registry of `{name}` is not configured")]
+    NotConfigured {
+        /// The package.
+        name: PackageName,
     },
     /// The registry has no such package.
     #[error("no package `{name}` in the registry `{registry}`{}", near_text(near))]
@@ -187,6 +194,11 @@ fn missing_text(missing: &[String]) -> String {
 }
 
 impl RegistryError {
+    /// The whole of it for a person.
+    pub fn report(&self) -> Report {
+        Report::new(self.code(), self).with_help(self.help())
+    }
+
     /// A short stable code for the heading of a message.
     pub fn code(&self) -> &'static str {
         match self {
@@ -194,6 +206,7 @@ impl RegistryError {
             Self::Setup { .. } => "registry::setup",
             Self::Insecure { .. } => "registry::insecure",
             Self::Redirect { .. } => "registry::redirect",
+            Self::NotConfigured { .. } => "registry::not-configured",
             Self::NoSuchPackage { .. } => "registry::no-such-package",
             Self::NoSuchVersion { .. } => "registry::no-such-version",
             Self::Offline { .. } => "registry::offline",
@@ -223,6 +236,9 @@ impl RegistryError {
             }
             Self::Redirect { .. } => {
                 "ask the registry's operator; kiln follows few redirections and none from https to http"
+            }
+            Self::NotConfigured { .. } => {
+                "name the registry in `.cargo/config.toml` (`[registries]`)"
             }
             Self::NoSuchPackage { near, .. } if !near.is_empty() => {
                 "correct the name in `Cargo.toml`"

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::diag::Report;
 use crate::digest::Sha256;
 use crate::package::PackageId;
 use crate::registry::RegistryError;
@@ -31,8 +32,9 @@ impl std::fmt::Display for Claimant {
 pub enum SourceError {
     /// The archive is not the one that was locked.
     #[error(
-        "archive of `{} {}` does not match {claimant}\n  where: {}downloaded from `{url}`\n  why:   {} sha256 `{expected}`, received `{received}`; nothing was stored",
-        id.name(), id.version(), place(claimant), stated(claimant)
+        "archive of `{} {}` does not match {claimant}",
+        id.name(),
+        id.version()
     )]
     Checksum {
         /// The package.
@@ -48,8 +50,9 @@ pub enum SourceError {
     },
     /// Lock file and index state different digests.
     #[error(
-        "lock file and registry disagree about the archive of `{} {}`\n  where: `{lock_place}`\n  why:   locked sha256 `{lock}`, the index states `{index}`; nothing was downloaded",
-        id.name(), id.version()
+        "lock file and registry disagree about the archive of `{} {}`",
+        id.name(),
+        id.version()
     )]
     ClaimsDisagree {
         /// The package.
@@ -136,20 +139,6 @@ pub enum SourceError {
     },
 }
 
-fn place(claimant: &Claimant) -> String {
-    match claimant {
-        Claimant::Lock(place) => format!("`{place}`, "),
-        Claimant::Index => String::new(),
-    }
-}
-
-fn stated(claimant: &Claimant) -> &'static str {
-    match claimant {
-        Claimant::Lock(_) => "locked",
-        Claimant::Index => "the index states",
-    }
-}
-
 fn missing_text(missing: &[PackageId]) -> String {
     const SHOWN: usize = 10;
     let mut text = missing
@@ -164,7 +153,49 @@ fn missing_text(missing: &[PackageId]) -> String {
     text
 }
 
+fn because(mut report: Report, why: String) -> Report {
+    report.causes.push(why);
+    report
+}
+
 impl SourceError {
+    /// The whole of it for a person: where and why included, which the error's own text leaves out.
+    pub fn report(&self) -> Report {
+        let report = Report::new(self.code(), self).with_help(self.help());
+        match self {
+            Self::Checksum {
+                claimant,
+                expected,
+                received,
+                url,
+                ..
+            } => {
+                let (report, stated) = match claimant {
+                    Claimant::Lock(place) => (report.at(format!("`{place}`")), "locked"),
+                    Claimant::Index => (report, "the index states"),
+                };
+                because(
+                    report.at(format!("downloaded from `{url}`")),
+                    format!(
+                        "{stated} sha256 `{expected}`, received `{received}`; nothing was stored"
+                    ),
+                )
+            }
+            Self::ClaimsDisagree {
+                lock_place,
+                lock,
+                index,
+                ..
+            } => because(
+                report.at(format!("`{lock_place}`")),
+                format!(
+                    "locked sha256 `{lock}`, the index states `{index}`; nothing was downloaded"
+                ),
+            ),
+            _ => report,
+        }
+    }
+
     /// A short stable code for the heading of a message.
     pub fn code(&self) -> &'static str {
         match self {

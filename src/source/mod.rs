@@ -11,6 +11,7 @@
 mod archive;
 mod confine;
 mod error;
+mod registries;
 pub mod unpack;
 mod worker;
 
@@ -32,6 +33,7 @@ use crate::tree::TreeRef;
 use archive::{Archives, Download, DownloadError};
 pub use confine::{ConfineError, confine_to};
 pub use error::{Claimant, SourceError};
+pub use registries::Registries;
 use worker::Report;
 pub use worker::{Worker, run_worker};
 
