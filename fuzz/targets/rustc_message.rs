@@ -50,7 +50,7 @@ fuzz_target!(|bytes: &[u8]| {
                 check(&diagnostic.shown(colours), colours);
                 diagnostic.cargo_json(colours);
             }
-            diagnostic.with_paths(&|path| Some(format!("/mapped/{path}")));
+            let _ = diagnostic.with_paths(&|path| Some(format!("/mapped/{path}")));
         }
     }
 });
