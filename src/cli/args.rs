@@ -80,9 +80,6 @@ pub enum Command {
     Doctor,
     /// Look at the store and clean it
     Cache(CacheArgs),
-    /// Unpack one archive from standard input (for kiln itself)
-    #[command(hide = true)]
-    UnpackWorker(UnpackWorkerArgs),
 }
 
 /// Which packages.
@@ -336,12 +333,4 @@ pub enum CacheCommand {
         #[arg(long, value_name = "DAYS")]
         keep_days: Option<u64>,
     },
-}
-
-/// `unpack-worker`
-#[derive(Debug, Clone, Args)]
-pub struct UnpackWorkerArgs {
-    /// What the worker is told.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub arguments: Vec<std::ffi::OsString>,
 }

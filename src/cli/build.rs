@@ -1,0 +1,267 @@
+//! `build`, `check` and `plan`.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use crate::cli::args::{BuildArgs, IsolationChoice, PlanArgs, PlanFormat, PlanMode};
+use crate::cli::observe::BuildView;
+use crate::cli::report::FetchView;
+use crate::cli::shell::Shell;
+use crate::driver::planning::{self, PlanOptions};
+use crate::driver::{Context, DriverError, build as driver_build};
+use crate::manifest::model::RequestedFeatures;
+use crate::message::MessageFormat;
+use crate::plan::layout::Layout;
+use crate::plan::print;
+use crate::sandbox::request::{Isolation, Limits};
+use crate::store::Store;
+use crate::unit::{BuildRequest, Intent, PackageSelection, TargetNames, TargetSelection};
+
+/// `kiln build` and `kiln check`.
+pub(super) fn build(
+    context: &Context,
+    shell: &Shell,
+    arguments: &BuildArgs,
+    check: bool,
+) -> Result<ExitCode, DriverError> {
+    let started = Instant::now();
+    let intent = if check { Intent::Check { test: false } } else { Intent::Build };
+    let request = request(arguments, intent)?;
+    let format = message_format(&arguments.message_format)?;
+    let isolation = isolation(arguments.hermetic.isolation)?;
+    let hermetic = arguments.hermetic.hermetic;
+    let jobs = jobs(context, arguments.compile.jobs.as_deref())?;
+    let store = Arc::new(Store::open(&context.home)?);
+    let options = PlanOptions {
+        layout: layout(context, isolation),
+        rustc_json: format.rustc_json(),
+        hermetic,
+    };
+    let mut view = FetchView::new(shell);
+    let lowered = planning::lower(context, &store, &request, &mut view)?;
+    view.end();
+    let planned = planning::plan_actions(context, &store, lowered, &request, &options)?;
+    let target = match &arguments.compile.target_dir {
+        Some(directory) => context.directory.join(directory),
+        None => planned.workspace().root.join("target"),
+    };
+    let destination = target.join("kiln");
+    prepare_target(&target)?;
+    let interrupted = interruption()?;
+    let mut observer = BuildView::new(shell, &planned, format, destination.clone());
+    let result = driver_build::run(
+        &planned,
+        &mut observer,
+        &driver_build::BuildOptions {
+            destination,
+            jobs,
+            keep_going: arguments.compile.keep_going,
+            isolation,
+            hermetic,
+            limits: Limits::default(),
+            interrupted: &interrupted,
+            parameters: parameters(arguments, &request),
+        },
+    );
+    observer.end(result.is_ok());
+    let built = result?;
+    let profile = request.profile_name();
+    let kind = if hermetic { "hermetic" } else { "daily" };
+    let how = match isolation {
+        Isolation::Full => "full isolation",
+        Isolation::Landlock => "Landlock + seccomp isolation",
+    };
+    shell.status(
+        "Finished",
+        &format!(
+            "`{profile}` profile in {:.2}s: {kind} build, {how}, {} of {} actions run",
+            started.elapsed().as_secs_f64(),
+            built.executed,
+            built.executed + built.cached,
+        ),
+    );
+    if let Some(attestation) = &built.attestation {
+        shell.status("Attested", &attestation.display().to_string());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `kiln plan`.
+pub(super) fn plan(context: &Context, shell: &Shell, arguments: &PlanArgs) -> Result<ExitCode, DriverError> {
+    let intent = match arguments.mode {
+        PlanMode::Build => Intent::Build,
+        PlanMode::Check => Intent::Check { test: false },
+        PlanMode::Test => Intent::Test,
+        PlanMode::Bench => Intent::Bench,
+        PlanMode::Doc => Intent::Doc { dependencies: true },
+    };
+    let request = request(&arguments.build, intent)?;
+    let format = message_format(&arguments.build.message_format)?;
+    let store = Arc::new(Store::open(&context.home)?);
+    let mut view = FetchView::new(shell);
+    let lowered = planning::lower(context, &store, &request, &mut view)?;
+    view.end();
+    if arguments.format == PlanFormat::UnitGraph {
+        let json = crate::unit::json::unit_graph_json(&lowered.units).map_err(|error| DriverError::Request {
+            message: format!("the unit graph has no JSON form: {error}"),
+            help: Some("rename files whose names are not UTF-8".to_owned()),
+        })?;
+        shell.line(&json);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let isolation = isolation(arguments.build.hermetic.isolation)?;
+    let options = PlanOptions {
+        layout: layout(context, isolation),
+        rustc_json: format.rustc_json(),
+        hermetic: arguments.build.hermetic.hermetic,
+    };
+    let planned = planning::plan_actions(context, &store, lowered, &request, &options)?;
+    let text = match arguments.format {
+        PlanFormat::Dot => print::dot(&planned.graph),
+        PlanFormat::Json | PlanFormat::UnitGraph => print::json(&planned.graph),
+    };
+    shell.line(text.trim_end());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the flags ask for.
+pub(super) fn request(arguments: &BuildArgs, intent: Intent) -> Result<BuildRequest, DriverError> {
+    let targets = &arguments.targets;
+    let names = |all: bool, names: &[String]| TargetNames { all, names: names.to_vec() };
+    let mut request = BuildRequest::new(intent);
+    request.packages = PackageSelection::from_flags(
+        arguments.packages.workspace,
+        arguments.packages.exclude.clone(),
+        arguments.packages.package.clone(),
+    )?;
+    request.targets = TargetSelection {
+        all_targets: targets.all_targets,
+        lib: targets.lib,
+        bins: names(targets.bins, &targets.bin),
+        examples: names(targets.examples, &targets.example),
+        tests: names(targets.tests, &targets.test),
+        benches: names(targets.benches, &targets.bench),
+    };
+    request.features = features(&arguments.features);
+    request.profile = match (arguments.compile.release, &arguments.compile.profile) {
+        (true, _) => Some("release".to_owned()),
+        (false, profile) => profile.clone(),
+    };
+    if matches!(intent, Intent::Check { .. }) && request.profile.as_deref() == Some("test") {
+        request.intent = Intent::Check { test: true };
+    }
+    request.platforms.clone_from(&arguments.compile.target);
+    Ok(request)
+}
+
+/// `--features`, split as cargo splits it.
+pub(super) fn features(arguments: &crate::cli::args::FeatureArgs) -> RequestedFeatures {
+    let split = |text: &String| -> Vec<String> {
+        text.split([' ', ',']).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    };
+    RequestedFeatures {
+        features: arguments.features.iter().flat_map(split).collect::<BTreeSet<_>>(),
+        all_features: arguments.all_features,
+        no_default_features: arguments.no_default_features,
+    }
+}
+
+fn message_format(given: &[String]) -> Result<MessageFormat, DriverError> {
+    MessageFormat::parse(given.iter().map(String::as_str)).map_err(|error| DriverError::Request {
+        message: error.to_string(),
+        help: error.help(),
+    })
+}
+
+/// The layers that the choice comes to on this machine.
+pub(super) fn isolation(choice: IsolationChoice) -> Result<Isolation, DriverError> {
+    Ok(match choice {
+        IsolationChoice::Full => Isolation::Full,
+        IsolationChoice::Landlock => Isolation::Landlock,
+        IsolationChoice::Auto => crate::sandbox::best_isolation()?,
+    })
+}
+
+/// Where actions see things under `isolation` on this machine.
+pub(super) fn layout(context: &Context, isolation: Isolation) -> Layout {
+    let _ = context;
+    let _ = isolation;
+    Layout::default()
+}
+
+/// How many jobs: `-j`, `CARGO_BUILD_JOBS`, or the processors.
+pub(super) fn jobs(context: &Context, given: Option<&str>) -> Result<usize, DriverError> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let configured = context.variables.get("CARGO_BUILD_JOBS").map(String::as_str);
+    let Some(text) = given.or(configured) else { return Ok(processors) };
+    let wrong = |why: &str| DriverError::Request {
+        message: format!("`{text}` is not a number of jobs: {why}"),
+        help: Some("give a positive number, a negative one (so many less than processors), or `default`".to_owned()),
+    };
+    if text == "default" {
+        return Ok(processors);
+    }
+    match text.parse::<i64>() {
+        Ok(0) => Err(wrong("it is zero")),
+        Ok(count) if count > 0 => usize::try_from(count).map_err(|_| wrong("it is too large")),
+        Ok(count) => {
+            let less = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
+            Ok(processors.saturating_sub(less).max(1))
+        }
+        Err(_) => Err(wrong("it is no whole number")),
+    }
+}
+
+/// Makes the target directory, marked for backup programs as cargo marks it.
+pub(super) fn prepare_target(target: &std::path::Path) -> Result<(), DriverError> {
+    let tag = target.join("CACHEDIR.TAG");
+    let failed = |source| DriverError::File { path: target.to_owned(), verb: "written", source };
+    if !target.exists() {
+        std::fs::create_dir_all(target).map_err(failed)?;
+        let text = "Signature: 8a477f597d28d172789f06886806bc55\n\
+            # This file marks a directory of build results; see the Cache Directory Tagging Specification.\n";
+        std::fs::write(tag, text).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// A flag that SIGINT and SIGTERM set; a second one ends kiln at once.
+pub(super) fn interruption() -> Result<Arc<AtomicBool>, DriverError> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let failed = |source| DriverError::File { path: "signal handlers".into(), verb: "written", source };
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, flag.clone()).map_err(failed)?;
+        signal_hook::flag::register(signal, flag.clone()).map_err(failed)?;
+    }
+    Ok(flag)
+}
+
+/// What the user asked for, for the attestation; nothing of the machine.
+fn parameters(arguments: &BuildArgs, request: &BuildRequest) -> serde_json::Value {
+    serde_json::json!({
+        "packages": arguments.packages.package,
+        "workspace": arguments.packages.workspace,
+        "exclude": arguments.packages.exclude,
+        "features": request.features.features,
+        "allFeatures": request.features.all_features,
+        "noDefaultFeatures": request.features.no_default_features,
+        "profile": request.profile_name(),
+        "targets": request.platforms,
+        "targetSelection": {
+            "allTargets": request.targets.all_targets,
+            "lib": request.targets.lib,
+            "bins": selection(&request.targets.bins),
+            "examples": selection(&request.targets.examples),
+            "tests": selection(&request.targets.tests),
+            "benches": selection(&request.targets.benches),
+        },
+    })
+}
+
+fn selection(names: &TargetNames) -> serde_json::Value {
+    if names.all { serde_json::json!("all") } else { serde_json::json!(names.names) }
+}
+

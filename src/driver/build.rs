@@ -1,0 +1,246 @@
+//! Runs a planned build, hands out its artifacts, and writes its attestation.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use crate::attest::{ActionRecord, IsolationRecord, Material, Provenance, Subject};
+use crate::digest::{BlobDigest, Sha256};
+use crate::driver::{DriverError, Planned};
+use crate::execute::Observer;
+use crate::execute::local::{LocalExecutor, Running};
+use crate::execute::schedule::{self, ScheduleOptions, Summary};
+use crate::package::{PackageId, SourceKind};
+use crate::plan::graph::Artifact;
+use crate::sandbox::Enforced;
+use crate::sandbox::request::{Isolation, Limits};
+use crate::store::Namespace;
+
+/// The attestation's file, beside the artifacts.
+pub const ATTESTATION: &str = "kiln-attestation.json";
+
+/// How a build is run.
+#[derive(Debug)]
+pub struct BuildOptions<'a> {
+    /// `target/kiln`.
+    pub destination: PathBuf,
+    /// How many jobs run at once, at least one.
+    pub jobs: usize,
+    /// Whether actions that do not depend on a failed one go on.
+    pub keep_going: bool,
+    /// Which layers are demanded.
+    pub isolation: Isolation,
+    /// Whether what is built ships: an attestation is written.
+    pub hermetic: bool,
+    /// Bounds of policy on every action.
+    pub limits: Limits,
+    /// Set when the user interrupts.
+    pub interrupted: &'a AtomicBool,
+    /// What the user asked for, for the attestation.
+    pub parameters: serde_json::Value,
+}
+
+/// What a build did.
+#[derive(Debug, Default)]
+pub struct Built {
+    /// How many actions ran.
+    pub executed: usize,
+    /// How many were known already.
+    pub cached: usize,
+    /// What was handed out, and the SHA-256 of each where an attestation was written.
+    pub artifacts: Vec<(Artifact, PathBuf)>,
+    /// The attestation.
+    pub attestation: Option<PathBuf>,
+}
+
+/// Runs `planned`.
+pub fn run(
+    planned: &Planned,
+    observer: &mut dyn Observer,
+    options: &BuildOptions<'_>,
+) -> Result<Built, DriverError> {
+    // The scheduler has a token of its own.
+    let jobserver = jobserver::Client::new(options.jobs.saturating_sub(1))
+        .map_err(schedule::ScheduleError::Jobserver)?;
+    let mut system_roots = BTreeMap::new();
+    for tree in planned.systems.keys() {
+        system_roots.insert(*tree, std::sync::Arc::new(planned.store.directory(tree)?));
+    }
+    let parse = |unit: crate::unit::graph::UnitIndex, stdout: &[u8]| {
+        let package = &planned.packages[&planned.units.unit(unit).package];
+        crate::directive::parse(
+            stdout,
+            &crate::directive::Subject::from(&**package),
+            &crate::directive::Bootstrap::default(),
+        )
+    };
+    let namespace = if options.hermetic { Namespace::Hermetic } else { Namespace::Daily };
+    let executor = LocalExecutor {
+        store: &planned.store,
+        namespace,
+        profiles: &planned.profiles,
+        isolation: options.isolation,
+        systems: &planned.systems,
+        rust: &planned.rust,
+        toolchain: planned.layout.toolchain(),
+        jobserver: &jobserver,
+        parse_directives: &parse,
+        limits: options.limits.clone(),
+        running: Running::default(),
+        enforced: std::sync::Mutex::new(None),
+    };
+    let durations = BTreeMap::new();
+    let summary = schedule::run(
+        &planned.graph,
+        &executor,
+        observer,
+        &ScheduleOptions {
+            jobserver: &jobserver,
+            keep_going: options.keep_going,
+            interrupted: options.interrupted,
+            durations: &durations,
+            system_roots: &system_roots,
+        },
+    )?;
+    if summary.interrupted {
+        return Err(DriverError::Interrupted);
+    }
+    let artifacts = hand_out(planned, &summary, &options.destination)?;
+    if !summary.failed.is_empty() {
+        return Err(DriverError::ActionsFailed { count: summary.failed.len() });
+    }
+    let mut built =
+        Built { executed: summary.executed, cached: summary.cached, artifacts, attestation: None };
+    if options.hermetic {
+        let enforced = match executor.enforced.into_inner() {
+            Ok(Some(enforced)) => enforced,
+            // Everything was in the cache: nothing enters it that did not run behind these very walls.
+            _ => crate::sandbox::promised(options.isolation)?,
+        };
+        built.attestation = Some(attest(planned, &summary, &built, &enforced, options)?);
+    }
+    Ok(built)
+}
+
+/// Copies the artifacts that were made to where the user expects them.
+fn hand_out(
+    planned: &Planned,
+    summary: &Summary,
+    destination: &Path,
+) -> Result<Vec<(Artifact, PathBuf)>, DriverError> {
+    let mut handed_out = Vec::new();
+    for artifact in &planned.graph.artifacts {
+        let Some(outcome) = &summary.outcomes[artifact.action.0] else { continue };
+        let Some(entry) = outcome.files.get(&artifact.output) else { continue };
+        let path = planned.artifact_path(destination, artifact);
+        planned.store.export(&entry.blob, entry.executable, &path)?;
+        handed_out.push((artifact.clone(), path));
+    }
+    Ok(handed_out)
+}
+
+fn attest(
+    planned: &Planned,
+    summary: &Summary,
+    built: &Built,
+    enforced: &Enforced,
+    options: &BuildOptions<'_>,
+) -> Result<PathBuf, DriverError> {
+    let mut subjects = Vec::new();
+    for (artifact, path) in &built.artifacts {
+        let bytes = std::fs::read(path).map_err(|source| DriverError::File {
+            path: path.clone(),
+            verb: "read",
+            source,
+        })?;
+        let name = match &artifact.triple {
+            Some(triple) => format!("{triple}/{}/{}", planned.profile_directory, artifact.path),
+            None => format!("{}/{}", planned.profile_directory, artifact.path),
+        };
+        subjects.push(Subject::new(name, Sha256::of(&bytes), BlobDigest::of(&bytes)));
+    }
+    let actions = planned
+        .graph
+        .actions
+        .iter()
+        .enumerate()
+        .filter_map(|(index, action)| {
+            let outcome = summary.outcomes[index].as_ref()?;
+            let mut outputs: BTreeMap<String, String> = outcome
+                .files
+                .iter()
+                .map(|(name, entry)| (name.clone(), entry.blob.digest.to_hex()))
+                .collect();
+            if let Some(tree) = &outcome.directory {
+                outputs.insert("OUT_DIR".to_owned(), tree.digest.to_hex());
+            }
+            Some(ActionRecord { label: action.label.clone(), key: summary.keys[index]?, outputs })
+        })
+        .collect();
+    let provenance = Provenance {
+        subjects,
+        parameters: options.parameters.clone(),
+        isolation: IsolationRecord {
+            isolation: enforced.isolation().to_string(),
+            layers: enforced.layers(),
+            landlock_abi: enforced.landlock_abi(),
+            profiles: planned
+                .profiles
+                .iter()
+                .map(|(name, profile)| (name.clone(), profile.digest().to_hex()))
+                .collect(),
+            canonical_paths: planned.layout.is_canonical(),
+        },
+        graph: BlobDigest::of(crate::plan::print::json(&planned.graph).as_bytes()),
+        materials: materials(planned),
+        actions,
+    };
+    let path = options.destination.join(&planned.profile_directory).join(ATTESTATION);
+    crate::store::write_atomically(&path, &provenance.to_statement())
+        .map_err(|source| DriverError::File { path: path.clone(), verb: "written", source })?;
+    Ok(path)
+}
+
+fn materials(planned: &Planned) -> Vec<Material> {
+    let mut materials = vec![
+        Material::tree(format!("pkg:generic/rust@{}", planned.rust.version.release), planned.rust.tree)
+            .with("rustc", planned.rust.version.verbose.lines().next().unwrap_or_default())
+            .with("host", planned.rust.version.host.clone()),
+        Material::tree("pkg:generic/c-toolchain".to_owned(), planned.c.system.tree)
+            .with("cc", planned.c.version.clone()),
+    ];
+    for (id, tree) in &planned.sources {
+        let material = Material::tree(package_url(planned, id), tree.digest);
+        let material = match planned.fetched.get(id) {
+            Some(fetched) => material.with_archive(fetched.sha256),
+            None => material,
+        };
+        let material = match planned.grants.get(id) {
+            Some(reasons) => material.with("granted", reasons.join("; ")),
+            None => material,
+        };
+        materials.push(material);
+    }
+    materials
+}
+
+/// The package URL of a package. Source: the purl specification, type `cargo`.
+fn package_url(planned: &Planned, id: &PackageId) -> String {
+    let version = id.version().to_string().replace('+', "%2B");
+    let base = format!("pkg:cargo/{}@{version}", id.name());
+    match id.source().kind() {
+        SourceKind::Registry { is_crates_io: true, .. } => base,
+        SourceKind::Registry { url, .. } => format!("{base}?repository_url={url}"),
+        SourceKind::Git { url, precise, .. } => {
+            format!("{base}?vcs_url=git+{url}@{}", precise.as_deref().unwrap_or_default())
+        }
+        SourceKind::Path(path) => {
+            let relative = path.strip_prefix(&planned.workspace().root).unwrap_or(Path::new(""));
+            if relative.as_os_str().is_empty() {
+                base
+            } else {
+                format!("{base}#{}", relative.display())
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The driver runs the stages in their order and owns what they share: the store, the network, the toolchains, the
+//! threads. It decides nothing that a stage can decide, and it neither prints nor reads the environment: values come in
+//! through [`Context`], what is to be told goes out through [`Reporter`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::diag::{Report, Snippet};
+use crate::registry::progress::Event;
+
+pub mod build;
+pub mod install;
+pub mod packages;
+pub mod planning;
+pub mod registries;
+pub mod resolution;
+
+pub use planning::Planned;
+
+/// What the user's environment and the flags of every command come to.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The directory of the store.
+    pub home: PathBuf,
+    /// The working directory.
+    pub directory: PathBuf,
+    /// `--manifest-path`, absolute.
+    pub manifest_path: Option<PathBuf>,
+    /// The environment that kiln was started with.
+    pub variables: BTreeMap<String, String>,
+    /// kiln's own program, which unpacks archives in a process of its own.
+    pub program: PathBuf,
+    /// Whether the lock may be written.
+    pub lock: LockMode,
+    /// How to use the network, `--offline` included.
+    pub network: crate::registry::http::NetworkConfig,
+    /// The toolchain that the user named.
+    pub toolchain: Option<String>,
+}
+
+/// Whether `Cargo.lock` may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockMode {
+    /// It is made or repaired where that is needed.
+    Update,
+    /// `--locked`, `--frozen`, `--hermetic`: it must be there and fit. The flag is what to name in the error.
+    Demand(&'static str),
+}
+
+/// Whoever tells the user what is going on.
+pub trait Reporter {
+    /// A step that is worth a line: `Locking`, `23 packages to latest compatible versions`.
+    fn status(&mut self, verb: &str, message: &str);
+
+    /// Something that the user should know, a whole message.
+    fn warning(&mut self, message: &str);
+
+    /// Something happened while fetching.
+    fn fetching(&mut self, event: Event);
+}
+
+macro_rules! stages {
+    ($($(#[$doc:meta])* $variant:ident($error:ty) = $code:literal,)*) => {
+        /// Why a command could not be carried out: the error of the stage that failed.
+        #[derive(Debug, thiserror::Error)]
+        pub enum DriverError {
+            $($(#[$doc])* #[error(transparent)] $variant(#[from] $error),)*
+            /// The lock does not fit, and must not be changed.
+            #[error("`{path}` needs to be updated but `{flag}` was passed", path = path.display())]
+            LockNeedsUpdate {
+                /// The file.
+                path: PathBuf,
+                /// The flag.
+                flag: &'static str,
+                /// Why it does not fit.
+                why: String,
+                /// What to do.
+                help: String,
+            },
+            /// A file of the user's could not be read or written.
+            #[error("`{path}` could not be {verb}", path = path.display())]
+            File {
+                /// The file.
+                path: PathBuf,
+                /// `read`, `written`.
+                verb: &'static str,
+                /// Why.
+                #[source]
+                source: std::io::Error,
+            },
+            /// Actions failed; what there is to say about them has been said.
+            #[error("{count} action(s) failed")]
+            ActionsFailed {
+                /// How many.
+                count: usize,
+            },
+            /// The user interrupted.
+            #[error("interrupted")]
+            Interrupted,
+            /// Something that is asked for does not exist or cannot be.
+            #[error("{message}")]
+            Request {
+                /// What.
+                message: String,
+                /// What to do.
+                help: Option<String>,
+            },
+        }
+
+        impl DriverError {
+            fn code(&self) -> &'static str {
+                match self {
+                    $(DriverError::$variant(_) => $code,)*
+                    DriverError::LockNeedsUpdate { .. } => "lock::outdated",
+                    DriverError::File { .. } => "file",
+                    DriverError::ActionsFailed { .. } => "build::failed",
+                    DriverError::Interrupted => "interrupted",
+                    DriverError::Request { .. } => "request",
+                }
+            }
+
+            fn help(&self) -> Option<String> {
+                match self {
+                    $(DriverError::$variant(error) => error.help(),)*
+                    DriverError::LockNeedsUpdate { help, .. } => Some(help.clone()),
+                    DriverError::Request { help, .. } => help.clone(),
+                    DriverError::File { source, .. } => crate::store::help_for_io(source),
+                    DriverError::ActionsFailed { .. } | DriverError::Interrupted => None,
+                }
+            }
+        }
+    };
+}
+
+stages! {
+    /// Reading manifests.
+    Manifest(crate::manifest::ManifestError) = "manifest",
+    /// Reading the lock.
+    Lock(crate::manifest::lock::LockError) = "lock",
+    /// Talking to a registry.
+    Registry(crate::registry::RegistryError) = "registry",
+    /// Choosing versions.
+    Resolve(crate::resolve::ResolveError) = "resolve",
+    /// Fetching and unpacking sources.
+    Source(crate::source::SourceError) = "source",
+    /// Making the unit graph.
+    Unit(crate::unit::UnitError) = "unit",
+    /// Finding toolchains.
+    Toolchain(crate::toolchain::ToolchainError) = "toolchain",
+    /// Reading policy.
+    Policy(crate::policy::PolicyError) = "policy",
+    /// Planning actions.
+    Plan(crate::plan::PlanError) = "plan",
+    /// The store.
+    Store(crate::store::StoreError) = "store",
+    /// Sandbox profiles, and what the machine offers.
+    Sandbox(crate::sandbox::SandboxError) = "sandbox",
+    /// Scheduling.
+    Schedule(crate::execute::schedule::ScheduleError) = "execute",
+}
+
+impl DriverError {
+    /// What to tell the user.
+    pub fn report(&self) -> Report {
+        let mut report = Report::new(self.code(), self).with_help(self.help());
+        match self {
+            DriverError::LockNeedsUpdate { why, .. } => report.causes.push(why.clone()),
+            DriverError::Registry(error) => report.code = error.code().to_owned(),
+            DriverError::Source(error) => report.code = error.code().to_owned(),
+            DriverError::Manifest(error) => report.snippet = error.place().map(|place| snippet(place, &report.message)),
+            DriverError::Lock(error) => report.snippet = error.place().map(|place| snippet(place, &report.message)),
+            _ => {}
+        }
+        report
+    }
+}
+
+/// cargo's own directory: `CARGO_HOME`, or `~/.cargo`.
+fn cargo_home(context: &Context) -> Option<PathBuf> {
+    let variable = |name: &str| context.variables.get(name).map(PathBuf::from);
+    variable("CARGO_HOME").or_else(|| variable("HOME").map(|home| home.join(".cargo")))
+}
+
+fn snippet(place: &crate::manifest::text::Place, message: &str) -> Snippet {
+    let first = message.lines().next().unwrap_or_default();
+    Snippet {
+        path: place.path.clone(),
+        text: place.text.to_string(),
+        range: place.range.clone(),
+        label: first.rsplit_once(": ").map_or(first, |(_, last)| last).to_owned(),
+    }
+}

@@ -1,0 +1,122 @@
+//! The packages that a build needs: fetched, unpacked, and their manifests read.
+//!
+//! The unpacked sources also get names that people and editors can read, as links:
+//!
+//! ```text
+//! <home>/src/<registry>/<name>-<version> -> the tree in the store
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::driver::registries::{Registries, Reporting};
+use crate::driver::resolution::Resolved;
+use crate::driver::{Context, DriverError};
+use crate::manifest::model::Package;
+use crate::manifest::read_package;
+use crate::package::{PackageId, SourceId, SourceKind};
+use crate::source::{Fetched, Sources, Wanted, Worker};
+use crate::store::Store;
+
+/// The packages of a build.
+#[derive(Debug, Default)]
+pub struct Packages {
+    /// Their manifests, members and path packages included.
+    pub packages: BTreeMap<PackageId, Arc<Package>>,
+    /// What was fetched, by package.
+    pub fetched: BTreeMap<PackageId, Fetched>,
+}
+
+/// Fetches and unpacks `wanted` and reads their manifests; packages of the workspace are taken as they are.
+pub fn obtain(
+    context: &Context,
+    store: &Arc<Store>,
+    resolved: &Resolved,
+    wanted: &BTreeSet<PackageId>,
+    registries: &mut Registries<'_>,
+) -> Result<Packages, DriverError> {
+    let mut packages = resolved.workspace.packages.clone();
+    let missing: Vec<&PackageId> = wanted.iter().filter(|id| !packages.contains_key(*id)).collect();
+    let mut requests = Vec::with_capacity(missing.len());
+    for id in &missing {
+        registries.ensure(id.source()).map_err(|error| DriverError::Request {
+            message: format!("`{id}` cannot be fetched: {error}"),
+            help: Some("use a registry, or a path dependency".to_owned()),
+        })?;
+        let locked = resolved.lock.packages.get(*id).and_then(|package| package.checksum);
+        requests.push(Wanted {
+            id: (*id).clone(),
+            locked: locked.map(|claim| (claim, lock_place(resolved, id))),
+            indexed: resolved.resolve.packages.get(*id).and_then(|summary| summary.checksum),
+        });
+    }
+    let fetched = {
+        let worker =
+            Worker { program: context.program.clone(), arguments: vec!["unpack-worker".into()] };
+        let sources = Sources::new(context.home.clone(), worker, store.clone());
+        let (clients, reporter) = registries.parts();
+        sources.fetch(clients, &requests, &mut Reporting(reporter))?
+    };
+    let read: Vec<(PackageId, Arc<Package>, Fetched)> = fetched
+        .into_par_iter()
+        .map(|fetched| {
+            let directory = named_directory(context, store, &fetched)?;
+            let package = read_package(&directory.join("Cargo.toml"), fetched.id.source())?;
+            Ok((fetched.id.clone(), Arc::new(package), fetched))
+        })
+        .collect::<Result<_, DriverError>>()?;
+    let mut result = Packages::default();
+    for (id, package, fetched) in read {
+        packages.insert(id.clone(), package);
+        result.fetched.insert(id, fetched);
+    }
+    result.packages = packages;
+    Ok(result)
+}
+
+/// `Cargo.lock:412`: the line of the package's entry.
+fn lock_place(resolved: &Resolved, id: &PackageId) -> String {
+    let name = format!("name = \"{}\"", id.name());
+    let version = format!("version = \"{}\"", id.version());
+    let lines: Vec<&str> = resolved.lock_text.lines().collect();
+    let line = lines
+        .windows(2)
+        .position(|pair| pair[0] == name && pair[1] == version)
+        .map_or(1, |index| index + 1);
+    format!("{}:{line}", resolved.workspace.lock_path().display())
+}
+
+/// The directory of an unpacked package, by a path that ends in `<name>-<version>`.
+pub(super) fn named_directory(context: &Context, store: &Store, fetched: &Fetched) -> Result<PathBuf, DriverError> {
+    let id = &fetched.id;
+    let parent = context.home.join("src").join(source_directory(id.source()));
+    let link = parent.join(format!("{}-{}", id.name(), id.version()));
+    let tree = store.tree_directory(&fetched.tree);
+    if std::fs::read_link(&link).is_ok_and(|target| target == tree) {
+        return Ok(link);
+    }
+    let make = |link: &Path| {
+        std::fs::create_dir_all(&parent)?;
+        let temporary = parent.join(format!(".{}-{}.{}", id.name(), id.version(), std::process::id()));
+        let _ = std::fs::remove_file(&temporary);
+        std::os::unix::fs::symlink(&tree, &temporary)?;
+        std::fs::rename(&temporary, link)
+    };
+    make(&link).map_err(|source| DriverError::File { path: link.clone(), verb: "written", source })?;
+    Ok(link)
+}
+
+fn source_directory(source: &SourceId) -> String {
+    match source.kind() {
+        SourceKind::Registry { is_crates_io: true, .. } => "default".to_owned(),
+        SourceKind::Registry { url, .. } => blake3::hash(url.as_bytes()).to_hex()[..16].to_owned(),
+        SourceKind::Git { url, precise, .. } => {
+            let address = format!("{url}#{}", precise.as_deref().unwrap_or_default());
+            blake3::hash(address.as_bytes()).to_hex()[..16].to_owned()
+        }
+        SourceKind::Path(_) => "path".to_owned(),
+    }
+}

@@ -1,0 +1,313 @@
+//! From a resolved workspace to a locked action graph: units, toolchains, sources, grants.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::driver::packages::{self, Packages};
+use crate::driver::registries::Registries;
+use crate::driver::resolution::{self, Resolved};
+use crate::driver::{Context, DriverError, Reporter};
+use crate::execute::outcome::Outcome;
+use crate::manifest::model::{Package, Workspace};
+use crate::package::PackageId;
+use crate::plan::graph::{ActionGraph, Artifact};
+use crate::plan::layout::Layout;
+use crate::plan::{Granted, PlanInput, plan};
+use crate::policy::Policy;
+use crate::sandbox::profile::SandboxProfile;
+use crate::store::Store;
+use crate::toolchain::model::{CToolchain, RustToolchain, SystemTree};
+use crate::tree::{BlobRef, TreeRef};
+use crate::unit::{self, BuildRequest, Platforms, UnitGraph};
+
+/// How a graph is to be planned, besides what is built.
+#[derive(Debug, Clone)]
+pub struct PlanOptions {
+    /// Where actions see things.
+    pub layout: Layout,
+    /// The value of rustc's `--json`.
+    pub rustc_json: &'static str,
+    /// Whether results are to be those that ship.
+    pub hermetic: bool,
+}
+
+/// A resolved workspace and the units of one build of it.
+#[derive(Debug)]
+pub struct Lowered {
+    /// The workspace and its lock.
+    pub resolved: Resolved,
+    /// The packages of the units.
+    pub packages: Packages,
+    /// The units.
+    pub units: UnitGraph,
+    /// The Rust toolchain.
+    pub rust: RustToolchain,
+}
+
+/// Everything about a planned build.
+#[derive(Debug)]
+pub struct Planned {
+    /// The store that the build uses.
+    pub store: Arc<Store>,
+    /// The workspace and its lock.
+    pub resolved: Resolved,
+    /// The packages of the units.
+    pub packages: BTreeMap<PackageId, Arc<Package>>,
+    /// What was fetched.
+    pub fetched: BTreeMap<PackageId, crate::source::Fetched>,
+    /// The content of each package.
+    pub sources: BTreeMap<PackageId, TreeRef>,
+    /// The units.
+    pub units: UnitGraph,
+    /// The actions.
+    pub graph: ActionGraph,
+    /// Where actions see things.
+    pub layout: Layout,
+    /// The Rust toolchain.
+    pub rust: RustToolchain,
+    /// The C toolchain.
+    pub c: CToolchain,
+    /// Every system tree that an action may see, by its digest.
+    pub systems: BTreeMap<TreeRef, SystemTree>,
+    /// The sandbox profiles, by name.
+    pub profiles: BTreeMap<String, SandboxProfile>,
+    /// What policy granted, with reasons, by package.
+    pub grants: BTreeMap<PackageId, Vec<String>>,
+    /// The directory of the build profile.
+    pub profile_directory: String,
+}
+
+impl Planned {
+    /// The workspace.
+    pub fn workspace(&self) -> &Workspace {
+        &self.resolved.workspace
+    }
+
+    /// The package id specification that cargo's tools expect.
+    pub fn package_id_spec(&self, package: &PackageId) -> String {
+        unit::package_id_spec(package)
+    }
+
+    /// The host's path of a file that rustc names, if it is one of the user's.
+    pub fn host_path(&self, path: &str) -> Option<PathBuf> {
+        let workspace = self.layout.workspace();
+        if let Some(relative) = path.strip_prefix(&format!("{workspace}/")) {
+            return Some(self.workspace().root.join(relative));
+        }
+        self.packages.iter().find_map(|(id, package)| {
+            let beneath = format!("{}/", self.layout.source(id));
+            path.strip_prefix(&beneath).map(|relative| package.root().join(relative))
+        })
+    }
+
+    /// Where an artifact goes, below the directory `destination` (`target/kiln`).
+    pub fn artifact_path(&self, destination: &Path, artifact: &Artifact) -> PathBuf {
+        let mut path = destination.to_owned();
+        if let Some(triple) = &artifact.triple {
+            path.push(triple);
+        }
+        path.push(&self.profile_directory);
+        path.push(artifact.path.as_str());
+        path
+    }
+
+    /// Where the user finds what a build script wrote.
+    pub fn out_dir_for_user(&self, outcome: &Outcome) -> PathBuf {
+        outcome.directory.map_or_else(PathBuf::new, |tree| self.store.tree_directory(&tree.digest))
+    }
+
+    /// Where the user finds output files that are not handed out.
+    pub fn output_paths_for_user(&self, outcome: &Outcome) -> Vec<String> {
+        outcome
+            .files
+            .values()
+            .map(|entry| self.store.blob_path(&entry.blob.digest, entry.executable).display().to_string())
+            .collect()
+    }
+
+    /// What an action printed, from the store.
+    pub fn stored_output(&self, blob: &BlobRef) -> Option<Vec<u8>> {
+        self.store.read_blob(blob).ok()
+    }
+}
+
+/// The Rust toolchain of the workspace at `root`, with what it says of `targets`.
+pub fn rust_toolchain(
+    context: &Context,
+    store: &Store,
+    root: &Path,
+    targets: &[String],
+) -> Result<RustToolchain, DriverError> {
+    let request = crate::toolchain::rustup::RustRequest {
+        env: context.variables.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        cwd: root.to_owned(),
+        toolchain_override: context.toolchain.clone(),
+        rustc: context.variables.get("RUSTC").map(PathBuf::from),
+        allow_toolchain_path: false,
+        targets: targets.to_vec(),
+        rustflags: Vec::new(),
+    };
+    Ok(crate::toolchain::rust::discover(store, &request)?)
+}
+
+/// Resolves the user's workspace and lowers `request` to units, fetching what that takes.
+pub fn lower(
+    context: &Context,
+    store: &Arc<Store>,
+    request: &BuildRequest,
+    reporter: &mut dyn Reporter,
+) -> Result<Lowered, DriverError> {
+    let workspace = resolution::load(context)?;
+    for warning in &workspace.warnings {
+        reporter.warning(warning);
+    }
+    let rust = rust_toolchain(context, store, &workspace.root, &request.platforms)?;
+    let cache = context.home.join("index");
+    let mut registries = Registries::new(context.network.clone(), cache, reporter)?;
+    let resolved =
+        resolution::resolve(context, workspace, &rust.version.release, &mut registries)?;
+    let platforms = Platforms::of(&rust);
+    let wanted =
+        unit::accessible_packages(&resolved.workspace, &resolved.resolve, platforms, request)?;
+    let packages = packages::obtain(context, store, &resolved, &wanted, &mut registries)?;
+    let units =
+        unit::lower(&resolved.workspace, &resolved.resolve, &packages.packages, platforms, request)?;
+    for warning in &units.warnings {
+        registries.reporter().warning(warning);
+    }
+    Ok(Lowered { resolved, packages, units, rust })
+}
+
+/// Plans the actions of `lowered`.
+pub fn plan_actions(
+    context: &Context,
+    store: &Arc<Store>,
+    lowered: Lowered,
+    request: &BuildRequest,
+    options: &PlanOptions,
+) -> Result<Planned, DriverError> {
+    let Lowered { resolved, packages, units, rust } = lowered;
+    let Packages { packages, fetched } = packages;
+    let policy = Policy::load(&resolved.workspace.root)?;
+    let profiles = crate::sandbox::profile::shipped()?;
+    let c = crate::toolchain::c::discover(store, &c_request(context))?;
+    let runtime = crate::toolchain::c::runtime(store, &rust)?;
+    let lto = unit::lto::lto_modes(&units);
+
+    let used: BTreeSet<&PackageId> = units.units.iter().map(|unit| &unit.package).collect();
+    let mut sources = BTreeMap::new();
+    for id in &used {
+        let tree = match fetched.get(*id) {
+            Some(fetched) => store.tree_ref(&fetched.tree)?,
+            None => snapshot(store, &resolved.workspace, &packages[*id])?,
+        };
+        sources.insert((*id).clone(), tree);
+    }
+
+    let mut granted = BTreeMap::new();
+    let mut reasons = BTreeMap::new();
+    for id in &used {
+        if packages[*id].build_script().is_none() {
+            continue;
+        }
+        let grants = policy.grants_for(id);
+        if grants.is_empty() {
+            continue;
+        }
+        let system = crate::toolchain::c::with_grants(store, &c, &grants)?;
+        let environment = grants
+            .env
+            .iter()
+            .filter_map(|name| Some((name.clone(), context.variables.get(name)?.clone())))
+            .collect();
+        reasons.insert((*id).clone(), grants.reasons());
+        granted.insert((*id).clone(), Granted { system, environment });
+    }
+
+    let profile_digests: BTreeMap<String, String> =
+        profiles.iter().map(|(name, profile)| (name.clone(), profile.digest().to_hex())).collect();
+    let primary: BTreeSet<PackageId> =
+        units.roots.iter().map(|root| units.unit(*root).package.clone()).collect();
+    let profile_directory = profile_directory(request);
+    let configured_environment = BTreeMap::new();
+    let graph = plan(&PlanInput {
+        workspace: &resolved.workspace,
+        units: &units,
+        lto: &lto,
+        packages: &packages,
+        sources: &sources,
+        rust: &rust,
+        runtime: &runtime,
+        system: &c.system,
+        granted: &granted,
+        layout: &options.layout,
+        rustflags: &[],
+        configured_environment: &configured_environment,
+        rustc_json: options.rustc_json,
+        profile_digests: &profile_digests,
+        primary: &primary,
+        profile_directory: &profile_directory,
+    })?;
+    let systems = [&c.system, &runtime]
+        .into_iter()
+        .chain(granted.values().map(|granted| &granted.system))
+        .map(|system| {
+            (TreeRef { digest: system.tree, size_bytes: system.tree_size_bytes }, system.clone())
+        })
+        .collect();
+    Ok(Planned {
+        store: store.clone(),
+        resolved,
+        packages,
+        fetched,
+        sources,
+        units,
+        graph,
+        layout: options.layout.clone(),
+        rust,
+        c,
+        systems,
+        profiles,
+        grants: reasons,
+        profile_directory,
+    })
+}
+
+/// What finding the C toolchain depends on.
+pub fn c_request(context: &Context) -> crate::toolchain::c::CRequest {
+    crate::toolchain::c::CRequest {
+        env: context.variables.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        cc: None,
+    }
+}
+
+/// The name of the directory that a build profile's artifacts go to.
+fn profile_directory(request: &BuildRequest) -> String {
+    match request.profile_name() {
+        "dev" | "test" => "debug".to_owned(),
+        "release" | "bench" => "release".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// The content of a package of the workspace, without what is no part of it: version control, and what builds leave.
+fn snapshot(store: &Store, workspace: &Workspace, package: &Package) -> Result<TreeRef, DriverError> {
+    let root = package.root();
+    let target = workspace.root.join("target");
+    let exclude = |relative: &Path, is_directory: bool| {
+        if !is_directory {
+            return false;
+        }
+        let name = relative.file_name().unwrap_or_default();
+        let path = root.join(relative);
+        name == ".git"
+            || name == ".hg"
+            || name == ".jj"
+            || name == ".svn"
+            || path == target
+            || path.join("CACHEDIR.TAG").exists()
+    };
+    Ok(store.snapshot(root, &workspace.root, &exclude)?)
+}
+

@@ -1,0 +1,184 @@
+//! The registries of one command: resolution asks them for versions, fetching for archives.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::driver::Reporter;
+use crate::package::{PackageId, PackageName, SourceId, SourceKind, Summary};
+use crate::registry::http::{Network, NetworkConfig};
+use crate::registry::progress::{Event, Progress};
+use crate::registry::{Client, Registry, RegistryError};
+use crate::resolve::{Summaries, Versions, VersionsError};
+
+/// A source that is no registry that kiln can ask.
+#[derive(Debug, thiserror::Error)]
+#[error("packages from {what} are not supported yet")]
+struct UnsupportedSource {
+    what: String,
+}
+
+/// Passes what happens while fetching on to the reporter.
+pub(super) struct Reporting<'a>(pub(super) &'a mut dyn Reporter);
+
+impl Progress for Reporting<'_> {
+    fn event(&mut self, event: Event) {
+        self.0.fetching(event);
+    }
+}
+
+/// All registries that a command has met, each asked through one client.
+pub struct Registries<'a> {
+    network: Arc<Network>,
+    cache: PathBuf,
+    clients: BTreeMap<SourceId, Client>,
+    locked: BTreeMap<PackageId, Arc<Summary>>,
+    versions: BTreeMap<(PackageName, SourceId), Arc<[Arc<Summary>]>>,
+    reporter: &'a mut dyn Reporter,
+}
+
+impl<'a> Registries<'a> {
+    /// No registry yet; index files are kept beneath `cache`.
+    pub fn new(
+        config: NetworkConfig,
+        cache: PathBuf,
+        reporter: &'a mut dyn Reporter,
+    ) -> Result<Self, RegistryError> {
+        Ok(Self {
+            network: Arc::new(Network::new(config)?),
+            cache,
+            clients: BTreeMap::new(),
+            locked: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            reporter,
+        })
+    }
+
+    /// Who is told what happens.
+    pub fn reporter(&mut self) -> &mut dyn Reporter {
+        self.reporter
+    }
+
+    /// The clients by source, and the reporter.
+    pub(super) fn parts(&mut self) -> (&mut BTreeMap<SourceId, Client>, &mut dyn Reporter) {
+        (&mut self.clients, self.reporter)
+    }
+
+    /// Makes sure that there is a client for `source`.
+    pub(super) fn ensure(&mut self, source: &SourceId) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        if self.clients.contains_key(source) {
+            return Ok(());
+        }
+        let registry = Registry::of_source(source).ok_or_else(|| {
+            let what = match source.kind() {
+                SourceKind::Git { url, .. } => format!("git repositories (`{url}`)"),
+                SourceKind::Path(path) => format!("the directory `{}`", path.display()),
+                SourceKind::Registry { url, .. } => format!("the registry `{url}`"),
+            };
+            UnsupportedSource { what }
+        })?;
+        let client = Client::new(self.network.clone(), registry, &self.cache)?;
+        self.clients.insert(source.clone(), client);
+        Ok(())
+    }
+
+    /// The client of `source` and the reporter.
+    fn client(
+        &mut self,
+        name: &PackageName,
+        source: &SourceId,
+    ) -> Result<(&mut Client, Reporting<'_>), VersionsError> {
+        self.ensure(source).map_err(|error| VersionsError { name: name.clone(), source: error })?;
+        let client = self.clients.get_mut(source).expect("it was just put there");
+        Ok((client, Reporting(self.reporter)))
+    }
+
+    fn load(&mut self, source: &SourceId, names: &[PackageName]) -> Result<(), VersionsError> {
+        let Some(first) = names.first() else { return Ok(()) };
+        let (client, mut progress) = self.client(first, source)?;
+        let found = client
+            .summaries(names, &mut progress)
+            .map_err(|error| VersionsError { name: first.clone(), source: Box::new(error) })?;
+        for (name, index) in found {
+            let summaries: Vec<Arc<Summary>> = index.summaries.iter().cloned().map(Arc::new).collect();
+            self.versions.insert((name, source.clone()), summaries.into());
+        }
+        Ok(())
+    }
+}
+
+impl Versions for Registries<'_> {
+    fn versions(
+        &mut self,
+        name: &PackageName,
+        source: &SourceId,
+    ) -> Result<Arc<[Arc<Summary>]>, VersionsError> {
+        let key = (name.clone(), source.clone());
+        if !self.versions.contains_key(&key) {
+            self.load(source, std::slice::from_ref(name))?;
+        }
+        Ok(self.versions.get(&key).cloned().unwrap_or_default())
+    }
+
+    fn prefetch(&mut self, wanted: &[(PackageName, SourceId)]) {
+        let mut by_source: BTreeMap<&SourceId, Vec<PackageName>> = BTreeMap::new();
+        for (name, source) in wanted {
+            if !self.versions.contains_key(&(name.clone(), source.clone())) {
+                by_source.entry(source).or_default().push(name.clone());
+            }
+        }
+        for (source, names) in by_source {
+            // Whoever needs one of them asks again, and is told then.
+            let _ = self.load(source, &names);
+        }
+    }
+
+    fn similar_names(&mut self, name: &PackageName, source: &SourceId) -> Vec<PackageName> {
+        let Ok((client, mut progress)) = self.client(name, source) else { return Vec::new() };
+        let near = client.near_names(name, &mut progress).unwrap_or_default();
+        near.iter().filter_map(|name| PackageName::new(name).ok()).collect()
+    }
+}
+
+impl Summaries for Registries<'_> {
+    fn prefetch(&mut self, packages: &[PackageId]) {
+        let mut by_source: BTreeMap<&SourceId, Vec<&PackageId>> = BTreeMap::new();
+        for package in packages {
+            if package.source().is_registry() && !self.locked.contains_key(package) {
+                by_source.entry(package.source()).or_default().push(package);
+            }
+        }
+        for (source, packages) in by_source {
+            let wanted: Vec<_> = packages
+                .iter()
+                .map(|package| (package.name().clone(), package.version().clone()))
+                .collect();
+            let Ok((client, mut progress)) = self.client(packages[0].name(), source) else { continue };
+            // If one of them cannot be had, each is asked for by itself, and that one fails.
+            if let Ok(summaries) = client.locked(&wanted, &mut progress) {
+                for (package, summary) in packages.into_iter().zip(summaries) {
+                    self.locked.insert(package.clone(), Arc::new(summary));
+                }
+            }
+        }
+    }
+
+    fn summary(&mut self, package: &PackageId) -> Result<Option<Arc<Summary>>, VersionsError> {
+        if let Some(summary) = self.locked.get(package) {
+            return Ok(Some(summary.clone()));
+        }
+        let wanted = [(package.name().clone(), package.version().clone())];
+        let (client, mut progress) = self.client(package.name(), package.source())?;
+        match client.locked(&wanted, &mut progress) {
+            Ok(mut summaries) => {
+                let summary = summaries.pop().map(Arc::new);
+                if let Some(summary) = &summary {
+                    self.locked.insert(package.clone(), summary.clone());
+                }
+                Ok(summary)
+            }
+            Err(RegistryError::NoSuchPackage { .. } | RegistryError::NoSuchVersion { .. }) => Ok(None),
+            Err(error) => Err(VersionsError { name: package.name().clone(), source: Box::new(error) }),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! From a directory to a resolved workspace: manifests, lock, and the lock's repair where that is allowed.
+
+use std::path::PathBuf;
+
+use crate::driver::registries::Registries;
+use crate::driver::{Context, DriverError, LockMode};
+use crate::manifest::lock::{LocatedLock, Lock};
+use crate::manifest::model::Workspace;
+use crate::manifest::{ManifestContext, find_manifest, load_workspace};
+use crate::resolve::{Options, OutOfDate, Resolve, fresh, from_lock};
+
+/// A workspace whose every dependency is decided.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The workspace.
+    pub workspace: Workspace,
+    /// The decisions.
+    pub resolve: Resolve,
+    /// The lock that states them.
+    pub lock: LocatedLock,
+    /// The lock's text.
+    pub lock_text: String,
+}
+
+/// Reads the workspace that the user is in.
+pub fn load(context: &Context) -> Result<Workspace, DriverError> {
+    let manifest = match &context.manifest_path {
+        Some(path) => path.clone(),
+        None => find_manifest(&context.directory)?,
+    };
+    Ok(load_workspace(&manifest, &manifest_context(context))?)
+}
+
+/// What reading manifests needs to know of the context.
+pub fn manifest_context(context: &Context) -> ManifestContext {
+    let mut barriers: Vec<PathBuf> = Vec::new();
+    if let Some(home) = crate::driver::cargo_home(context) {
+        barriers.push(home);
+    }
+    barriers.push(context.home.clone());
+    ManifestContext { barriers, ..ManifestContext::default() }
+}
+
+/// Decides every dependency of `workspace`: by its lock, or anew where the lock is missing or does not fit and may be
+/// written.
+pub fn resolve(
+    context: &Context,
+    workspace: Workspace,
+    rustc: &semver::Version,
+    registries: &mut Registries<'_>,
+) -> Result<Resolved, DriverError> {
+    let previous = Lock::read(&workspace)?;
+    let mut reason = None;
+    if let Some((lock, text)) = &previous {
+        let located = lock.locate(&workspace);
+        match from_lock(&workspace, &located, registries)? {
+            Ok(resolve) => {
+                let lock_text = text.clone();
+                return Ok(Resolved { workspace, resolve, lock: located, lock_text });
+            }
+            Err(out_of_date) => reason = Some(out_of_date),
+        }
+    }
+    if let LockMode::Demand(flag) = context.lock {
+        return Err(needs_update(&workspace, flag, reason.as_ref()));
+    }
+    regenerate(context, workspace, previous, rustc, registries)
+}
+
+/// Chooses versions, keeping what the previous lock says as far as it fits, and writes the lock.
+pub fn regenerate(
+    _context: &Context,
+    workspace: Workspace,
+    previous: Option<(Lock, String)>,
+    rustc: &semver::Version,
+    registries: &mut Registries<'_>,
+) -> Result<Resolved, DriverError> {
+    let located = previous.as_ref().map(|(lock, _)| lock.locate(&workspace));
+    let options = Options::new(rustc.clone());
+    let resolve = fresh(&workspace, located.as_ref(), registries, &options)?;
+    let before = previous.as_ref().map(|(lock, text)| (lock, text.as_str()));
+    let path = workspace.lock_path();
+    let lock_text = match Lock::rewrite(&resolve, &workspace, before) {
+        None => previous.map(|(_, text)| text).unwrap_or_default(),
+        Some(text) => {
+            crate::store::write_atomically(&path, text.as_bytes())
+                .map_err(|source| DriverError::File { path: path.clone(), verb: "written", source })?;
+            let added = resolve
+                .packages
+                .keys()
+                .filter(|id| located.as_ref().is_none_or(|lock| !lock.packages.contains_key(*id)))
+                .filter(|id| !id.source().is_path())
+                .count();
+            let packages = if added == 1 { "1 package".to_owned() } else { format!("{added} packages") };
+            registries.reporter().status("Locking", &format!("{packages} to latest compatible versions"));
+            text
+        }
+    };
+    let lock = Lock::parse_for(&path, &lock_text, &workspace)?.locate(&workspace);
+    Ok(Resolved { workspace, resolve, lock, lock_text })
+}
+
+fn needs_update(workspace: &Workspace, flag: &'static str, reason: Option<&OutOfDate>) -> DriverError {
+    DriverError::LockNeedsUpdate {
+        path: workspace.lock_path(),
+        flag,
+        why: reason.map_or_else(|| "there is no such file".to_owned(), ToString::to_string),
+        help: reason.map_or_else(
+            || "write it with `kiln generate-lockfile`, look at it, and commit it".to_owned(),
+            OutOfDate::help,
+        ),
+    }
+}
