@@ -43,7 +43,7 @@ pub(super) fn build(
     let mut view = FetchView::new(shell);
     let lowered = planning::lower(context, &store, &request, &mut view)?;
     view.end();
-    let planned = planning::plan_actions(context, &store, lowered, &request, &options)?;
+    let planned = planning::plan_actions(context, &store, lowered, &request, &options, &mut view)?;
     let target = match &arguments.compile.target_dir {
         Some(directory) => context.directory.join(directory),
         None => planned.workspace().root.join("target"),
@@ -118,7 +118,7 @@ pub(super) fn plan(context: &Context, shell: &Shell, arguments: &PlanArgs) -> Re
         rustc_json: format.rustc_json(),
         hermetic: arguments.build.hermetic.hermetic,
     };
-    let planned = planning::plan_actions(context, &store, lowered, &request, &options)?;
+    let planned = planning::plan_actions(context, &store, lowered, &request, &options, &mut view)?;
     let text = match arguments.format {
         PlanFormat::Dot => print::dot(&planned.graph),
         PlanFormat::Json | PlanFormat::UnitGraph => print::json(&planned.graph),

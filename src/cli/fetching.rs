@@ -21,7 +21,7 @@ pub(super) fn fetch(context: &Context, shell: &Shell, arguments: &FetchArgs) -> 
     for warning in &workspace.warnings {
         shell.warning(warning);
     }
-    let rust = planning::rust_toolchain(context, &store, &workspace.root, &arguments.target)?;
+    let rust = planning::rust_toolchain(context, &workspace.root, &arguments.target)?;
     let mut registries =
         Registries::new(context.network.clone(), context.home.join("index"), &mut view)?;
     let resolved = resolution::resolve(context, workspace, &rust.version.release, &mut registries)?;
@@ -54,7 +54,7 @@ pub(super) fn generate_lockfile(context: &Context, shell: &Shell) -> Result<Exit
     for warning in &workspace.warnings {
         shell.warning(warning);
     }
-    let rust = planning::rust_toolchain(context, &store, &workspace.root, &[])?;
+    let rust = planning::rust_toolchain(context, &workspace.root, &[])?;
     let mut registries =
         Registries::new(context.network.clone(), context.home.join("index"), &mut view)?;
     resolution::regenerate(context, workspace, None, &rust.version.release, &mut registries)?;

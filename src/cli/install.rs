@@ -45,7 +45,7 @@ pub(super) fn install(
         rustc_json: MessageFormat::Human.rustc_json(),
         hermetic: true,
     };
-    let planned = planning::plan_actions(context, &store, plan.lowered, &request, &options)?;
+    let planned = planning::plan_actions(context, &store, plan.lowered, &request, &options, &mut view)?;
     if planned.graph.artifacts.is_empty() {
         return Err(DriverError::Request {
             message: format!("`{}` has no program to install with these features", plan.package),

@@ -8,7 +8,7 @@ use crate::attest::{ActionRecord, IsolationRecord, Material, Provenance, Subject
 use crate::digest::{BlobDigest, Sha256};
 use crate::driver::{DriverError, Planned};
 use crate::execute::Observer;
-use crate::execute::local::{LocalExecutor, Running};
+use crate::execute::local::{LocalExecutor, RunningActions};
 use crate::execute::schedule::{self, ScheduleOptions, Summary};
 use crate::package::{PackageId, SourceKind};
 use crate::plan::graph::Artifact;
@@ -86,7 +86,7 @@ pub fn run(
         jobserver: &jobserver,
         parse_directives: &parse,
         limits: options.limits.clone(),
-        running: Running::default(),
+        running: RunningActions::default(),
         enforced: std::sync::Mutex::new(None),
     };
     let durations = BTreeMap::new();

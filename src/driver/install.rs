@@ -88,7 +88,7 @@ pub fn lower(
     let manifests =
         ManifestContext { barriers: vec![directory.clone()], ..resolution::manifest_context(context) };
     let workspace = load_workspace(&directory.join("Cargo.toml"), &manifests)?;
-    let rust = planning::rust_toolchain(context, store, &context.directory, &request.platforms)?;
+    let rust = planning::rust_toolchain(context, &context.directory, &request.platforms)?;
     if !workspace.lock_path().is_file() {
         return Err(no_lock(&summary.id));
     }

@@ -17,7 +17,10 @@ use crate::plan::{Granted, PlanInput, plan};
 use crate::policy::Policy;
 use crate::sandbox::profile::SandboxProfile;
 use crate::store::Store;
+use crate::toolchain::c::CRequest;
 use crate::toolchain::model::{CToolchain, RustToolchain, SystemTree};
+use crate::toolchain::rustup::RustRequest;
+use crate::toolchain;
 use crate::tree::{BlobRef, TreeRef};
 use crate::unit::{self, BuildRequest, Platforms, UnitGraph};
 
@@ -132,23 +135,36 @@ impl Planned {
     }
 }
 
-/// The Rust toolchain of the workspace at `root`, with what it says of `targets`.
+/// The Rust toolchain for the directory `root`, with what it says of `targets`.
 pub fn rust_toolchain(
     context: &Context,
-    store: &Store,
     root: &Path,
     targets: &[String],
 ) -> Result<RustToolchain, DriverError> {
-    let request = crate::toolchain::rustup::RustRequest {
+    let request = RustRequest {
         env: context.variables.iter().map(|(name, value)| (name.into(), value.into())).collect(),
         cwd: root.to_owned(),
         toolchain_override: context.toolchain.clone(),
         rustc: context.variables.get("RUSTC").map(PathBuf::from),
         allow_toolchain_path: false,
-        targets: targets.to_vec(),
-        rustflags: Vec::new(),
     };
-    Ok(crate::toolchain::rust::discover(store, &request)?)
+    let choice = toolchain::rustup::choose(&request)?;
+    Ok(toolchain::rust::load(&context.home, &choice, targets)?)
+}
+
+/// The C toolchain of the machine.
+fn c_toolchain(context: &Context, rust: &RustToolchain) -> Result<CToolchain, DriverError> {
+    Ok(toolchain::c::discover(&CRequest {
+        home: &context.home,
+        compiler: None,
+        search: &system_search(),
+        rust,
+    })?)
+}
+
+/// Where programs of the machine are looked for: never along the user's `PATH`.
+fn system_search() -> Vec<PathBuf> {
+    toolchain::SYSTEM_SEARCH.iter().map(PathBuf::from).collect()
 }
 
 /// Resolves the user's workspace and lowers `request` to units, fetching what that takes.
@@ -162,7 +178,7 @@ pub fn lower(
     for warning in &workspace.warnings {
         reporter.warning(warning);
     }
-    let rust = rust_toolchain(context, store, &workspace.root, &request.platforms)?;
+    let rust = rust_toolchain(context, &workspace.root, &request.platforms)?;
     let cache = context.home.join("index");
     let mut registries = Registries::new(context.network.clone(), cache, reporter)?;
     let resolved =
@@ -186,21 +202,21 @@ pub fn plan_actions(
     lowered: Lowered,
     request: &BuildRequest,
     options: &PlanOptions,
+    reporter: &mut dyn Reporter,
 ) -> Result<Planned, DriverError> {
     let Lowered { resolved, packages, units, rust } = lowered;
     let Packages { packages, fetched } = packages;
     let policy = Policy::load(&resolved.workspace.root)?;
     let profiles = crate::sandbox::profile::shipped()?;
-    let c = crate::toolchain::c::discover(store, &c_request(context))?;
-    let runtime = crate::toolchain::c::runtime(store, &rust)?;
+    let c = c_toolchain(context, &rust)?;
     let lto = unit::lto::lto_modes(&units);
 
     let used: BTreeSet<&PackageId> = units.units.iter().map(|unit| &unit.package).collect();
     let mut sources = BTreeMap::new();
     for id in &used {
         let tree = match fetched.get(*id) {
-            Some(fetched) => store.tree_ref(&fetched.tree)?,
-            None => snapshot(store, &resolved.workspace, &packages[*id])?,
+            Some(fetched) => fetched.tree,
+            None => snapshot(store, &resolved.workspace, &packages[*id], reporter)?,
         };
         sources.insert((*id).clone(), tree);
     }
@@ -215,7 +231,7 @@ pub fn plan_actions(
         if grants.is_empty() {
             continue;
         }
-        let system = crate::toolchain::c::with_grants(store, &c, &grants)?;
+        let system = toolchain::c::system_tree(&context.home, &c, &grants.system, &system_search())?;
         let environment = grants
             .env
             .iter()
@@ -238,7 +254,7 @@ pub fn plan_actions(
         packages: &packages,
         sources: &sources,
         rust: &rust,
-        runtime: &runtime,
+        runtime: &c.system,
         system: &c.system,
         granted: &granted,
         layout: &options.layout,
@@ -249,8 +265,7 @@ pub fn plan_actions(
         primary: &primary,
         profile_directory: &profile_directory,
     })?;
-    let systems = [&c.system, &runtime]
-        .into_iter()
+    let systems = std::iter::once(&c.system)
         .chain(granted.values().map(|granted| &granted.system))
         .map(|system| {
             (TreeRef { digest: system.tree, size_bytes: system.tree_size_bytes }, system.clone())
@@ -274,14 +289,6 @@ pub fn plan_actions(
     })
 }
 
-/// What finding the C toolchain depends on.
-pub fn c_request(context: &Context) -> crate::toolchain::c::CRequest {
-    crate::toolchain::c::CRequest {
-        env: context.variables.iter().map(|(name, value)| (name.into(), value.into())).collect(),
-        cc: None,
-    }
-}
-
 /// The name of the directory that a build profile's artifacts go to.
 fn profile_directory(request: &BuildRequest) -> String {
     match request.profile_name() {
@@ -292,22 +299,33 @@ fn profile_directory(request: &BuildRequest) -> String {
 }
 
 /// The content of a package of the workspace, without what is no part of it: version control, and what builds leave.
-fn snapshot(store: &Store, workspace: &Workspace, package: &Package) -> Result<TreeRef, DriverError> {
+fn snapshot(
+    store: &Store,
+    workspace: &Workspace,
+    package: &Package,
+    reporter: &mut dyn Reporter,
+) -> Result<TreeRef, DriverError> {
     let root = package.root();
     let target = workspace.root.join("target");
-    let exclude = |relative: &Path, is_directory: bool| {
+    let exclude = |relative: &str, is_directory: bool| {
         if !is_directory {
             return false;
         }
-        let name = relative.file_name().unwrap_or_default();
         let path = root.join(relative);
-        name == ".git"
-            || name == ".hg"
-            || name == ".jj"
-            || name == ".svn"
+        let name = path.file_name().unwrap_or_default();
+        [".git", ".hg", ".jj", ".svn"].iter().any(|control| name == *control)
             || path == target
             || path.join("CACHEDIR.TAG").exists()
     };
-    Ok(store.snapshot(root, &workspace.root, &exclude)?)
+    let above = if root.starts_with(&workspace.root) { &workspace.root } else { root };
+    let snapshot = store.snapshot(root, &exclude, above)?;
+    for left_out in &snapshot.left_out {
+        reporter.warning(&format!(
+            "`{}` of `{}` is not part of the build: {}",
+            left_out.path,
+            package.id(),
+            left_out.why
+        ));
+    }
+    Ok(snapshot.tree)
 }
-

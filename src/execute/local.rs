@@ -6,12 +6,11 @@
 //! what is there in the end.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::directive::{BuildScriptOutput, DirectiveError};
 use crate::execute::bind::BoundAction;
@@ -19,15 +18,16 @@ use crate::execute::outcome::{Outcome, OutputEntry};
 use crate::execute::schedule::Sink;
 use crate::execute::{ActionEvent, Executor};
 use crate::message::rustc::Message;
-use crate::path::SandboxPath;
+use crate::path::{RelPath, SandboxPath};
 use crate::plan::JOBSERVER_DESCRIPTORS;
 use crate::plan::graph::{ActionKind, Outputs};
 use crate::sandbox::profile::SandboxProfile;
-use crate::sandbox::request::{Access, Isolation, Limits, Mount, Request};
-use crate::sandbox::{Killer, SandboxError};
-use crate::store::{CaptureLimits, Namespace, Store, StoreError};
+use crate::sandbox::{
+    Access, Canceller, Ended, Enforced, Isolation, Limits, Mount, Request, SandboxError, Status, Stream,
+};
+use crate::store::{CaptureLimits, Ingest, Namespace, Store, StoreError};
 use crate::toolchain::model::{RustToolchain, SystemTree};
-use crate::tree::{BlobRef, TreeRef};
+use crate::tree::{BlobRef, EncodedTree, TreeRef};
 use crate::unit::graph::UnitIndex;
 
 /// Parses what the build script of a unit printed.
@@ -56,29 +56,31 @@ pub struct LocalExecutor<'a> {
     /// Bounds of policy, over those of the profiles.
     pub limits: Limits,
     /// What runs, so that it can be ended.
-    pub running: Running,
+    pub running: RunningActions,
+    /// What was enforced on the actions that ran.
+    pub enforced: Mutex<Option<Enforced>>,
 }
 
 /// The processes that run now.
 #[derive(Debug, Default)]
-pub struct Running {
-    killers: Mutex<Vec<Killer>>,
+pub struct RunningActions {
+    cancellers: Mutex<Vec<Canceller>>,
     interrupted: AtomicBool,
 }
 
-impl Running {
-    fn add(&self, killer: Killer) {
-        let mut killers = self.killers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if self.interrupted.load(Ordering::SeqCst) {
-            killer.kill();
+impl RunningActions {
+    fn add(&self, canceller: Canceller) {
+        let mut cancellers = self.cancellers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.is_interrupted() {
+            canceller.cancel();
         }
-        killers.push(killer);
+        cancellers.push(canceller);
     }
 
-    fn kill_all(&self) {
+    fn cancel_all(&self) {
         self.interrupted.store(true, Ordering::SeqCst);
-        let killers = self.killers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        killers.iter().for_each(Killer::kill);
+        let cancellers = self.cancellers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        cancellers.iter().for_each(Canceller::cancel);
     }
 
     fn is_interrupted(&self) -> bool {
@@ -110,11 +112,8 @@ pub enum ActionFailure {
         seconds: u64,
     },
     /// The action printed more than it may.
-    #[error("the action printed more than {bytes} bytes")]
-    TooMuchOutput {
-        /// The limit.
-        bytes: u64,
-    },
+    #[error("the action was ended because it printed more than it may")]
+    TooMuchOutput,
     /// A declared output is not there.
     #[error("the action ended well but did not leave its declared output `{name}`")]
     MissingOutput {
@@ -142,9 +141,6 @@ pub enum ActionFailure {
     /// The store does not work.
     #[error("the store failed")]
     Store(#[source] StoreError),
-    /// Reading what the process printed failed.
-    #[error("the output of the process cannot be read")]
-    Output(#[source] std::io::Error),
     /// The jobserver's descriptors cannot be handed on.
     #[error("the jobserver cannot be handed on")]
     Jobserver(#[source] std::io::Error),
@@ -160,7 +156,7 @@ impl ActionFailure {
             ActionFailure::Sandbox(error) => error.help(),
             ActionFailure::Store(error) => error.help(),
             ActionFailure::Directives(error) => error.help(),
-            ActionFailure::TimedOut { .. } | ActionFailure::TooMuchOutput { .. } => {
+            ActionFailure::TimedOut { .. } | ActionFailure::TooMuchOutput => {
                 Some("raise the limit in `[limits]` of `kiln.toml` if the action really needs it".to_owned())
             }
             _ => None,
@@ -174,9 +170,6 @@ impl From<StoreError> for ActionFailure {
     }
 }
 
-/// What an action may print where no limit says otherwise, bytes.
-const DEFAULT_OUTPUT_BYTES: u64 = 256 << 20;
-
 impl std::fmt::Debug for LocalExecutor<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LocalExecutor").field("isolation", &self.isolation).finish_non_exhaustive()
@@ -185,14 +178,12 @@ impl std::fmt::Debug for LocalExecutor<'_> {
 
 impl Executor for LocalExecutor<'_> {
     fn lookup(&self, bound: &BoundAction<'_>) -> Option<Outcome> {
-        let stored = self.store.action_result(self.namespace, &bound.key)?;
+        // Whatever is wrong with a stored result, it is made again.
+        let stored = self.store.action_result(self.namespace, &bound.key).ok()??;
         let mut outcome = Outcome::from_reapi(bound.planned, &stored).ok()?;
-        if !self.has_all(&outcome) {
-            return None;
-        }
         if bound.planned.kind == ActionKind::RunBuildScript {
             let stdout = match outcome.stdout {
-                Some(blob) => self.store.read_blob(&blob).ok()?,
+                Some(blob) => self.store.read_blob(&blob).ok()??,
                 None => Vec::new(),
             };
             outcome.directives = Some(Arc::new((self.parse_directives)(bound.planned.unit, &stdout).ok()?));
@@ -202,42 +193,39 @@ impl Executor for LocalExecutor<'_> {
 
     fn execute(&self, bound: &BoundAction<'_>, sink: &Sink) -> Result<Outcome, ActionFailure> {
         let started = Instant::now();
-        let work = self.store.work_directory()?;
+        let work = self.store.work_dir()?;
         let out = work.path().join("out");
-        std::fs::create_dir(&out).map_err(|error| StoreError::io(&out, error))?;
+        std::fs::create_dir(&out).map_err(|error| StoreError::io("make", &out, error))?;
         let request = self.request(bound, &out)?;
-        let limit = self.limits.output_bytes.unwrap_or(DEFAULT_OUTPUT_BYTES);
-        let mut process = crate::sandbox::spawn(request).map_err(ActionFailure::Sandbox)?;
-        self.running.add(process.killer());
-        let (stdout, stderr) = process.take_output();
-        let mut reader = ErrorReader { executor: self, bound, out: &out, sink, announced: None };
-        let read = std::thread::scope(|scope| {
-            let stdout = scope.spawn(|| read_bounded(stdout, limit, &mut |_| Ok(())));
-            let stderr = if bound.planned.kind == ActionKind::RunBuildScript {
-                read_bounded(stderr, limit, &mut |_| Ok(()))
-            } else {
-                reader.read(stderr, limit)
-            };
-            if stderr.is_err() {
-                process.killer().kill();
-            }
-            let stdout = stdout.join().expect("reading does not panic");
-            if stdout.is_err() {
-                process.killer().kill();
-            }
-            (stdout, stderr)
-        });
-        let announced = reader.announced;
-        let end = process.wait().map_err(ActionFailure::Sandbox)?;
+        let process = crate::sandbox::spawn(request).map_err(ActionFailure::Sandbox)?;
+        let canceller = process.canceller();
+        self.running.add(canceller.clone());
+        let enforced = process.enforced().clone();
+        *self.enforced.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(enforced);
+        let mut stdout = Vec::new();
+        let mut stderr = ErrorReader::new(self, bound, &out, sink);
+        let end = process
+            .wait(|stream, bytes| match stream {
+                Stream::Stdout => stdout.extend_from_slice(bytes),
+                Stream::Stderr => {
+                    if stderr.read(bytes).is_err() {
+                        canceller.cancel();
+                    }
+                }
+            })
+            .map_err(ActionFailure::Sandbox)?;
         if self.running.is_interrupted() {
             return Err(ActionFailure::Interrupted);
         }
-        if end.timed_out {
-            return Err(ActionFailure::TimedOut { seconds: end.wall.as_secs() });
+        let (stderr, announced) = stderr.finish()?;
+        match end.ended {
+            Ended::TimedOut => return Err(ActionFailure::TimedOut { seconds: end.wall.as_secs() }),
+            Ended::TooMuchOutput => return Err(ActionFailure::TooMuchOutput),
+            Ended::Itself | Ended::Cancelled => {}
         }
-        let (stdout, stderr) = (read.0?, read.1?);
-        if !end.status.success() {
-            return Err(ActionFailure::Process(FailedProcess { status: end.status.to_string(), stdout, stderr }));
+        if !end.success() {
+            let status = describe_status(end.status);
+            return Err(ActionFailure::Process(FailedProcess { status, stdout, stderr }));
         }
         let mut outcome = self.capture(bound, &out, announced)?;
         if bound.planned.kind == ActionKind::RunBuildScript {
@@ -257,25 +245,13 @@ impl Executor for LocalExecutor<'_> {
     }
 
     fn interrupt(&self) {
-        self.running.kill_all();
+        self.running.cancel_all();
     }
 }
 
 impl LocalExecutor<'_> {
-    fn has_all(&self, outcome: &Outcome) -> bool {
-        outcome.files.values().all(|entry| self.store.has_blob(&entry.blob, entry.executable))
-            && outcome.directory.is_none_or(|tree| self.store.has_tree(&tree))
-            && outcome.stdout.is_none_or(|blob| self.store.has_blob(&blob, false))
-            && outcome.stderr.is_none_or(|blob| self.store.has_blob(&blob, false))
-    }
-
     fn put_output(&self, bytes: &[u8]) -> Result<Option<BlobRef>, StoreError> {
         (!bytes.is_empty()).then(|| self.store.put_bytes(bytes)).transpose()
-    }
-
-    /// The host directory that holds `tree`.
-    fn host_directory(&self, tree: &TreeRef) -> Result<PathBuf, StoreError> {
-        self.store.materialize(tree)
     }
 
     fn request(&self, bound: &BoundAction<'_>, out: &Path) -> Result<Request<'_>, ActionFailure> {
@@ -284,12 +260,12 @@ impl LocalExecutor<'_> {
             name: "the system tree of the plan".to_owned(),
         })?;
         let mut mounts = Vec::new();
-        let read = |host: PathBuf, at: SandboxPath| Mount { host, at, access: Access::Read };
+        let read = |host: std::path::PathBuf, at: SandboxPath| Mount { host, at, access: Access::Read };
         for entry in &system.entries {
             let at = SandboxPath::new(format!("/{entry}")).map_err(bad_path)?;
             mounts.push(read(system.root.join(entry), at));
         }
-        let mut directories = vec![planned.directory.clone()];
+        let directories = vec![planned.directory.clone()];
         for input in &bound.inputs {
             if input.at == self.toolchain {
                 for entry in &self.rust.visible {
@@ -299,13 +275,10 @@ impl LocalExecutor<'_> {
                 continue;
             }
             if let Some(level) = &input.level {
-                self.store.put_directory(level)?;
+                let levels = BTreeMap::from([(input.tree.digest, level.encode())]);
+                self.store.put_tree(&EncodedTree { root: input.tree, levels })?;
             }
-            if input.tree == TreeRef::empty() {
-                directories.push(input.at.clone());
-                continue;
-            }
-            mounts.push(read(self.host_directory(&input.tree)?, input.at.clone()));
+            mounts.push(read(self.store.materialize(&input.tree)?, input.at.clone()));
         }
         mounts.push(Mount {
             host: out.to_owned(),
@@ -335,7 +308,7 @@ impl LocalExecutor<'_> {
             tmp: None,
             descriptors: self.jobserver_descriptors()?,
             limits: self.limits.clone(),
-            timeout: self.limits.wall_seconds.map(Duration::from_secs),
+            timeout: None,
         })
     }
 
@@ -344,6 +317,19 @@ impl LocalExecutor<'_> {
         let (read, write) = JOBSERVER_DESCRIPTORS;
         let (from, to) = crate::execute::jobserver::descriptors(self.jobserver).map_err(ActionFailure::Jobserver)?;
         Ok(vec![(from, read), (to, write)])
+    }
+
+    /// Moves a declared output into the store. All processes of the action are gone by now.
+    fn take(&self, out: &Path, name: &str) -> Result<OutputEntry, ActionFailure> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = out.join(name);
+        let metadata = match std::fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_file() => metadata,
+            _ => return Err(ActionFailure::MissingOutput { name: name.to_owned() }),
+        };
+        let executable = metadata.permissions().mode() & 0o100 != 0;
+        let blob = self.store.put_file(&path, Ingest::Move, executable)?;
+        Ok(OutputEntry { blob, executable })
     }
 
     fn capture(
@@ -356,12 +342,8 @@ impl LocalExecutor<'_> {
         match &bound.planned.outputs {
             Outputs::Files(files) => {
                 for file in files {
-                    let path = out.join(&file.name);
-                    let (blob, executable) = self
-                        .store
-                        .capture_file(&path)?
-                        .ok_or_else(|| ActionFailure::MissingOutput { name: file.name.clone() })?;
-                    outcome.files.insert(file.name.clone(), OutputEntry { blob, executable });
+                    let entry = self.take(out, &file.name)?;
+                    outcome.files.insert(file.name.clone(), entry);
                 }
                 if let Some((name, entry)) = announced
                     && outcome.files.get(&name).is_none_or(|now| now.blob != entry.blob)
@@ -381,37 +363,85 @@ fn bad_path(error: crate::path::PathError) -> ActionFailure {
     ActionFailure::MissingOutput { name: error.to_string() }
 }
 
-/// Reads rustc's standard error: passes its lines on and takes metadata as soon as it is announced.
+fn describe_status(status: Status) -> String {
+    match status {
+        Status::Exited(code) => format!("exit status {code}"),
+        Status::Signaled(number) => match nix::sys::signal::Signal::try_from(number) {
+            Ok(signal) => format!("signal {number} ({signal})"),
+            Err(_) => format!("signal {number}"),
+        },
+    }
+}
+
+/// Reads a process's standard error. What rustc prints is passed on line by line, and its metadata is taken as soon as
+/// it is announced; what a build script prints is only kept.
 struct ErrorReader<'a, 'b> {
     executor: &'a LocalExecutor<'b>,
     bound: &'a BoundAction<'a>,
     out: &'a Path,
     sink: &'a Sink,
+    /// What is kept for the cache: everything but announcements.
+    kept: Vec<u8>,
+    /// The beginning of a line whose end has not come yet.
+    line: Vec<u8>,
     announced: Option<(String, OutputEntry)>,
+    failure: Option<ActionFailure>,
 }
 
-impl ErrorReader<'_, '_> {
-    fn read(&mut self, stream: std::fs::File, limit: u64) -> Result<Vec<u8>, ActionFailure> {
-        let mut kept = Vec::new();
-        let mut line = Vec::new();
-        read_bounded(stream, limit, &mut |chunk| {
-            for byte in chunk {
-                if *byte != b'\n' {
-                    line.push(*byte);
-                    continue;
-                }
-                self.line(&line, &mut kept)?;
-                line.clear();
-            }
-            Ok(())
-        })?;
-        if !line.is_empty() {
-            self.line(&line, &mut kept)?;
+/// Reading cannot go on; the reader knows why.
+struct GaveUp;
+
+impl<'a, 'b> ErrorReader<'a, 'b> {
+    fn new(
+        executor: &'a LocalExecutor<'b>,
+        bound: &'a BoundAction<'a>,
+        out: &'a Path,
+        sink: &'a Sink,
+    ) -> Self {
+        Self {
+            executor,
+            bound,
+            out,
+            sink,
+            kept: Vec::new(),
+            line: Vec::new(),
+            announced: None,
+            failure: None,
         }
-        Ok(kept)
     }
 
-    fn line(&mut self, line: &[u8], kept: &mut Vec<u8>) -> Result<(), ActionFailure> {
+    fn read(&mut self, bytes: &[u8]) -> Result<(), GaveUp> {
+        if self.bound.planned.kind == ActionKind::RunBuildScript {
+            self.kept.extend_from_slice(bytes);
+            return Ok(());
+        }
+        let mut rest = bytes;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            self.line.extend_from_slice(&rest[..end]);
+            rest = &rest[end + 1..];
+            let line = std::mem::take(&mut self.line);
+            if let Err(error) = self.take_line(&line) {
+                self.failure = Some(error);
+                return Err(GaveUp);
+            }
+        }
+        self.line.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// What was kept, and what was announced.
+    fn finish(mut self) -> Result<(Vec<u8>, Option<(String, OutputEntry)>), ActionFailure> {
+        if self.failure.is_none() && !self.line.is_empty() {
+            let line = std::mem::take(&mut self.line);
+            self.take_line(&line)?;
+        }
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok((self.kept, self.announced)),
+        }
+    }
+
+    fn take_line(&mut self, line: &[u8]) -> Result<(), ActionFailure> {
         if let Message::Artifact { path, emit } = Message::parse(line) {
             if emit == "metadata" {
                 self.metadata(&path)?;
@@ -419,8 +449,8 @@ impl ErrorReader<'_, '_> {
             return Ok(());
         }
         self.sink.event(ActionEvent::Line(line.to_vec()));
-        kept.extend_from_slice(line);
-        kept.push(b'\n');
+        self.kept.extend_from_slice(line);
+        self.kept.push(b'\n');
         Ok(())
     }
 
@@ -430,36 +460,12 @@ impl ErrorReader<'_, '_> {
         if path != declared || self.announced.is_some() {
             return Ok(());
         }
-        let Some((blob, executable)) = self.executor.store.capture_file_copy(&self.out.join(name))? else {
-            return Ok(());
-        };
+        let relative = RelPath::new(name).map_err(bad_path)?;
+        let (blob, executable) =
+            self.executor.store.capture_file(self.out, &relative, &CaptureLimits::default())?;
         let entry = OutputEntry { blob, executable };
         self.announced = Some((name.to_owned(), entry));
         self.sink.metadata(name, entry);
         Ok(())
-    }
-}
-
-/// Reads `stream` to its end, at most `limit` bytes, and shows each piece to `each`.
-fn read_bounded(
-    mut stream: std::fs::File,
-    limit: u64,
-    each: &mut dyn FnMut(&[u8]) -> Result<(), ActionFailure>,
-) -> Result<Vec<u8>, ActionFailure> {
-    let mut all = Vec::new();
-    let mut buffer = [0; 16 << 10];
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => return Ok(all),
-            Ok(count) => {
-                all.extend_from_slice(&buffer[..count]);
-                if all.len() as u64 > limit {
-                    return Err(ActionFailure::TooMuchOutput { bytes: limit });
-                }
-                each(&buffer[..count])?;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(ActionFailure::Output(error)),
-        }
     }
 }
