@@ -9,12 +9,12 @@ compile_error!(
 );
 
 pub mod attest;
-//CLI
+pub mod cli;
 pub mod diag;
 pub mod digest;
 pub mod directive;
-//DRIVER
-//EXEC
+pub mod driver;
+pub mod execute;
 pub mod manifest;
 pub mod message;
 pub mod package;
