@@ -83,10 +83,8 @@ impl Material {
 pub struct IsolationRecord {
     /// `full` or `landlock`.
     pub isolation: String,
-    /// The layers that were enforced, by name.
-    pub layers: Vec<String>,
-    /// The Landlock ABI that was enforced.
-    pub landlock_abi: u32,
+    /// What was enforced on the actions when they ran, each kind once.
+    pub enforced: Vec<serde_json::Value>,
     /// Digest of each sandbox profile.
     pub profiles: BTreeMap<String, String>,
     /// Whether the paths that actions saw are the same on every machine.
@@ -225,8 +223,7 @@ mod tests {
             parameters: serde_json::json!({"profile": "release"}),
             isolation: IsolationRecord {
                 isolation: "full".to_owned(),
-                layers: vec!["landlock".to_owned()],
-                landlock_abi: 7,
+                enforced: vec![serde_json::json!({"landlockAbi": 7})],
                 profiles: BTreeMap::new(),
                 canonical_paths: true,
             },

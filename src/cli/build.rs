@@ -16,7 +16,7 @@ use crate::manifest::model::RequestedFeatures;
 use crate::message::MessageFormat;
 use crate::plan::layout::Layout;
 use crate::plan::print;
-use crate::sandbox::request::{Isolation, Limits};
+use crate::sandbox::{Isolation, Limits};
 use crate::store::Store;
 use crate::unit::{BuildRequest, Intent, PackageSelection, TargetNames, TargetSelection};
 
@@ -38,7 +38,7 @@ pub(super) fn build(
     let options = PlanOptions {
         layout: layout(context, isolation),
         rustc_json: format.rustc_json(),
-        hermetic,
+        isolation,
     };
     let mut view = FetchView::new(shell);
     let lowered = planning::lower(context, &store, &request, &mut view)?;
@@ -116,7 +116,7 @@ pub(super) fn plan(context: &Context, shell: &Shell, arguments: &PlanArgs) -> Re
     let options = PlanOptions {
         layout: layout(context, isolation),
         rustc_json: format.rustc_json(),
-        hermetic: arguments.build.hermetic.hermetic,
+        isolation,
     };
     let planned = planning::plan_actions(context, &store, lowered, &request, &options, &mut view)?;
     let text = match arguments.format {
@@ -181,7 +181,7 @@ pub(super) fn isolation(choice: IsolationChoice) -> Result<Isolation, DriverErro
     Ok(match choice {
         IsolationChoice::Full => Isolation::Full,
         IsolationChoice::Landlock => Isolation::Landlock,
-        IsolationChoice::Auto => crate::sandbox::best_isolation()?,
+        IsolationChoice::Auto => Isolation::Full,
     })
 }
 

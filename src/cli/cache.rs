@@ -8,7 +8,7 @@ use indicatif::{BinaryBytes, HumanCount};
 use crate::cli::args::CacheCommand;
 use crate::cli::shell::Shell;
 use crate::driver::{Context, DriverError};
-use crate::store::{GcPolicy, Store, collect_garbage, stat};
+use crate::store::{GcPolicy, Store, StoreEvent, collect_garbage, stat};
 
 /// `kiln cache …`
 pub(super) fn cache(context: &Context, shell: &Shell, command: &CacheCommand) -> Result<ExitCode, DriverError> {
@@ -26,7 +26,7 @@ pub(super) fn cache(context: &Context, shell: &Shell, command: &CacheCommand) ->
         CacheCommand::Verify => {
             let report = Store::open(&context.home)?.verify()?;
             for damaged in &report.damaged {
-                shell.warning(&format!("discarded: {damaged}"));
+                shell.warning(&format!("discarded {}", describe(damaged)));
             }
             shell.status(
                 "Verified",
@@ -68,6 +68,23 @@ pub(super) fn cache(context: &Context, shell: &Shell, command: &CacheCommand) ->
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn describe(event: &StoreEvent) -> String {
+    match event {
+        StoreEvent::CorruptBlob { digest, path } => {
+            format!("the blob `{digest}` (`{}`): its content is another", path.display())
+        }
+        StoreEvent::CorruptTree { digest, entry } => {
+            format!("the tree `{digest}`: `{entry}` is not as it was")
+        }
+        StoreEvent::CorruptRecord { key, path } => {
+            format!("the result of action `{key}` (`{}`): it cannot be read", path.display())
+        }
+        StoreEvent::CorruptMemo { path } => {
+            format!("the memory of file digests (`{}`): it cannot be read", path.display())
+        }
+    }
 }
 
 /// `500`, `20GB`, `512 MiB` as bytes.

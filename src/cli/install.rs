@@ -10,11 +10,11 @@ use crate::cli::observe::BuildView;
 use crate::cli::report::FetchView;
 use crate::cli::shell::Shell;
 use crate::driver::build::{ATTESTATION, BuildOptions};
-use crate::driver::install::{CrateSpec, lower, root};
+use crate::driver::install::{CrateSpec, hand_over, lower, root};
 use crate::driver::planning::{self, PlanOptions};
 use crate::driver::{Context, DriverError, build};
 use crate::message::MessageFormat;
-use crate::sandbox::request::Limits;
+use crate::sandbox::Limits;
 use crate::store::Store;
 use crate::unit::{BuildRequest, Intent, TargetNames};
 
@@ -43,7 +43,7 @@ pub(super) fn install(
     let options = PlanOptions {
         layout: layout(context, isolation),
         rustc_json: MessageFormat::Human.rustc_json(),
-        hermetic: true,
+        isolation,
     };
     let planned = planning::plan_actions(context, &store, plan.lowered, &request, &options, &mut view)?;
     if planned.graph.artifacts.is_empty() {
@@ -65,7 +65,7 @@ pub(super) fn install(
         }
     }
     let interrupted = interruption()?;
-    let work = store.work_directory()?;
+    let work = store.work_dir()?;
     let destination = work.path().to_owned();
     let mut observer = BuildView::new(shell, &planned, MessageFormat::Human, destination.clone());
     let result = build::run(
@@ -105,13 +105,13 @@ pub(super) fn install(
     );
     for (artifact, from) in &built.artifacts {
         let to = binaries.join(artifact.path.as_str());
-        crate::store::copy_out(from, &to)?;
+        hand_over(from, &to)?;
         shell.status("Installed", &to.display().to_string());
     }
     if let Some(attestation) = &built.attestation {
         let package = format!("{}-{}", plan.package.name(), plan.package.version());
         let to = root.join("share/kiln").join(package).join(ATTESTATION);
-        crate::store::copy_out(attestation, &to)?;
+        hand_over(attestation, &to)?;
         shell.status("Attested", &to.display().to_string());
     }
     let on_path = context

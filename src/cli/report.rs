@@ -6,7 +6,7 @@ use crate::cli::shell::{Shell, Verbosity};
 use crate::driver::Reporter;
 use crate::message::text::harmless_line;
 use crate::package::PackageId;
-use crate::registry::progress::Event;
+use crate::registry::Event;
 
 /// Shows the driver's work on a [`Shell`].
 pub struct FetchView<'a> {

@@ -1,6 +1,6 @@
 //! Runs a planned build, hands out its artifacts, and writes its attestation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -12,9 +12,9 @@ use crate::execute::local::{LocalExecutor, RunningActions};
 use crate::execute::schedule::{self, ScheduleOptions, Summary};
 use crate::package::{PackageId, SourceKind};
 use crate::plan::graph::Artifact;
-use crate::sandbox::Enforced;
-use crate::sandbox::request::{Isolation, Limits};
+use crate::sandbox::{Isolation, Limits};
 use crate::store::Namespace;
+use crate::tree::{Directory, TreeRef};
 
 /// The attestation's file, beside the artifacts.
 pub const ATTESTATION: &str = "kiln-attestation.json";
@@ -64,7 +64,7 @@ pub fn run(
         .map_err(schedule::ScheduleError::Jobserver)?;
     let mut system_roots = BTreeMap::new();
     for tree in planned.systems.keys() {
-        system_roots.insert(*tree, std::sync::Arc::new(planned.store.directory(tree)?));
+        system_roots.insert(*tree, std::sync::Arc::new(system_root(planned, tree)?));
     }
     let parse = |unit: crate::unit::graph::UnitIndex, stdout: &[u8]| {
         let package = &planned.packages[&planned.units.unit(unit).package];
@@ -87,7 +87,6 @@ pub fn run(
         parse_directives: &parse,
         limits: options.limits.clone(),
         running: RunningActions::default(),
-        enforced: std::sync::Mutex::new(None),
     };
     let durations = BTreeMap::new();
     let summary = schedule::run(
@@ -112,14 +111,20 @@ pub fn run(
     let mut built =
         Built { executed: summary.executed, cached: summary.cached, artifacts, attestation: None };
     if options.hermetic {
-        let enforced = match executor.enforced.into_inner() {
-            Ok(Some(enforced)) => enforced,
-            // Everything was in the cache: nothing enters it that did not run behind these very walls.
-            _ => crate::sandbox::promised(options.isolation)?,
-        };
-        built.attestation = Some(attest(planned, &summary, &built, &enforced, options)?);
+        built.attestation = Some(attest(planned, &summary, &built, options)?);
     }
     Ok(built)
+}
+
+/// The top level of a system tree. Snapshots lie beside the store; their levels are put into it once.
+fn system_root(planned: &Planned, tree: &TreeRef) -> Result<Directory, DriverError> {
+    if let Some(directory) = planned.store.read_directory(tree)? {
+        return Ok(directory);
+    }
+    let manifest = crate::toolchain::manifest(planned.store.home(), &tree.digest)?;
+    planned.store.put_tree(&manifest.encode()?)?;
+    let directory = planned.store.read_directory(tree)?;
+    directory.ok_or_else(|| crate::store::StoreError::MissingTree(tree.digest).into())
 }
 
 /// Copies the artifacts that were made to where the user expects them.
@@ -133,7 +138,8 @@ fn hand_out(
         let Some(outcome) = &summary.outcomes[artifact.action.0] else { continue };
         let Some(entry) = outcome.files.get(&artifact.output) else { continue };
         let path = planned.artifact_path(destination, artifact);
-        planned.store.export(&entry.blob, entry.executable, &path)?;
+        let relative = planned.artifact_relative_path(artifact);
+        planned.store.export(&entry.blob, entry.executable, destination, &relative)?;
         handed_out.push((artifact.clone(), path));
     }
     Ok(handed_out)
@@ -143,7 +149,6 @@ fn attest(
     planned: &Planned,
     summary: &Summary,
     built: &Built,
-    enforced: &Enforced,
     options: &BuildOptions<'_>,
 ) -> Result<PathBuf, DriverError> {
     let mut subjects = Vec::new();
@@ -177,13 +182,16 @@ fn attest(
             Some(ActionRecord { label: action.label.clone(), key: summary.keys[index]?, outputs })
         })
         .collect();
+    // An outcome from the cache says what was enforced when it was made.
+    let enforced: BTreeSet<&str> =
+        summary.outcomes.iter().flatten().map(|outcome| outcome.sandbox.as_str()).collect();
+    let enforced = enforced.into_iter().filter_map(|record| serde_json::from_str(record).ok()).collect();
     let provenance = Provenance {
         subjects,
         parameters: options.parameters.clone(),
         isolation: IsolationRecord {
-            isolation: enforced.isolation().to_string(),
-            layers: enforced.layers(),
-            landlock_abi: enforced.landlock_abi(),
+            isolation: options.isolation.as_str().to_owned(),
+            enforced,
             profiles: planned
                 .profiles
                 .iter()
@@ -196,7 +204,7 @@ fn attest(
         actions,
     };
     let path = options.destination.join(&planned.profile_directory).join(ATTESTATION);
-    crate::store::write_atomically(&path, &provenance.to_statement())
+    super::files::write(&path, &provenance.to_statement())
         .map_err(|source| DriverError::File { path: path.clone(), verb: "written", source })?;
     Ok(path)
 }

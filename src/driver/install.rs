@@ -177,3 +177,12 @@ pub fn root(context: &Context, given: Option<PathBuf>) -> Result<PathBuf, Driver
         })?;
     Ok(context.directory.join(root))
 }
+
+/// Copies a file to where the user gets it.
+pub fn hand_over(from: &std::path::Path, to: &std::path::Path) -> Result<(), DriverError> {
+    super::files::copy(from, to).map_err(|source| DriverError::File {
+        path: to.to_owned(),
+        verb: "written",
+        source,
+    })
+}

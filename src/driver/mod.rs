@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::diag::{Report, Snippet};
-use crate::registry::progress::Event;
+use crate::registry::Event;
 
 pub mod build;
+mod files;
 pub mod install;
 pub mod packages;
 pub mod planning;
@@ -33,7 +34,7 @@ pub struct Context {
     /// Whether the lock may be written.
     pub lock: LockMode,
     /// How to use the network, `--offline` included.
-    pub network: crate::registry::http::NetworkConfig,
+    pub network: crate::registry::NetworkConfig,
     /// The toolchain that the user named.
     pub toolchain: Option<String>,
 }
@@ -124,7 +125,7 @@ macro_rules! stages {
                     $(DriverError::$variant(error) => error.help(),)*
                     DriverError::LockNeedsUpdate { help, .. } => Some(help.clone()),
                     DriverError::Request { help, .. } => help.clone(),
-                    DriverError::File { source, .. } => crate::store::help_for_io(source),
+                    DriverError::File { source, .. } => files::help(source),
                     DriverError::ActionsFailed { .. } | DriverError::Interrupted => None,
                 }
             }
@@ -147,14 +148,14 @@ stages! {
     Unit(crate::unit::UnitError) = "unit",
     /// Finding toolchains.
     Toolchain(crate::toolchain::ToolchainError) = "toolchain",
-    /// Reading policy.
-    Policy(crate::policy::PolicyError) = "policy",
     /// Planning actions.
     Plan(crate::plan::PlanError) = "plan",
     /// The store.
     Store(crate::store::StoreError) = "store",
-    /// Sandbox profiles, and what the machine offers.
+    /// What the machine offers.
     Sandbox(crate::sandbox::SandboxError) = "sandbox",
+    /// Sandbox profiles.
+    Profile(crate::sandbox::ProfileError) = "sandbox::profile",
     /// Scheduling.
     Schedule(crate::execute::schedule::ScheduleError) = "execute",
 }

@@ -60,11 +60,12 @@ pub fn obtain(
         let (clients, reporter) = registries.parts();
         sources.fetch(clients, &requests, &mut Reporting(reporter))?
     };
+    let manifests = super::resolution::manifest_context(context);
     let read: Vec<(PackageId, Arc<Package>, Fetched)> = fetched
         .into_par_iter()
         .map(|fetched| {
             let directory = named_directory(context, store, &fetched)?;
-            let package = read_package(&directory.join("Cargo.toml"), fetched.id.source())?;
+            let package = read_package(&directory.join("Cargo.toml"), fetched.id.source(), &manifests)?;
             Ok((fetched.id.clone(), Arc::new(package), fetched))
         })
         .collect::<Result<_, DriverError>>()?;
@@ -94,7 +95,7 @@ pub(super) fn named_directory(context: &Context, store: &Store, fetched: &Fetche
     let id = &fetched.id;
     let parent = context.home.join("src").join(source_directory(id.source()));
     let link = parent.join(format!("{}-{}", id.name(), id.version()));
-    let tree = store.tree_directory(&fetched.tree);
+    let tree = store.tree_path(&fetched.tree.digest);
     if std::fs::read_link(&link).is_ok_and(|target| target == tree) {
         return Ok(link);
     }

@@ -11,11 +11,11 @@ use crate::driver::{Context, DriverError, Reporter};
 use crate::execute::outcome::Outcome;
 use crate::manifest::model::{Package, Workspace};
 use crate::package::PackageId;
-use crate::plan::graph::{ActionGraph, Artifact};
+use crate::path::RelPath;
+use crate::plan::graph::{ActionGraph, ActionKind, Artifact};
 use crate::plan::layout::Layout;
 use crate::plan::{Granted, PlanInput, plan};
-use crate::policy::Policy;
-use crate::sandbox::profile::SandboxProfile;
+use crate::sandbox::{Isolation, SandboxProfile};
 use crate::store::Store;
 use crate::toolchain::c::CRequest;
 use crate::toolchain::model::{CToolchain, RustToolchain, SystemTree};
@@ -31,8 +31,8 @@ pub struct PlanOptions {
     pub layout: Layout,
     /// The value of rustc's `--json`.
     pub rustc_json: &'static str,
-    /// Whether results are to be those that ship.
-    pub hermetic: bool,
+    /// Which layers are demanded of the sandbox.
+    pub isolation: Isolation,
 }
 
 /// A resolved workspace and the units of one build of it.
@@ -104,34 +104,36 @@ impl Planned {
         })
     }
 
+    /// Where an artifact goes, below `target/kiln`.
+    pub fn artifact_relative_path(&self, artifact: &Artifact) -> RelPath {
+        let triple = artifact.triple.as_ref().map_or(String::new(), |triple| format!("{triple}/"));
+        RelPath::new(format!("{triple}{}/{}", self.profile_directory, artifact.path))
+            .expect("a triple, a profile's name and a relative path are made of whole components")
+    }
+
     /// Where an artifact goes, below the directory `destination` (`target/kiln`).
     pub fn artifact_path(&self, destination: &Path, artifact: &Artifact) -> PathBuf {
-        let mut path = destination.to_owned();
-        if let Some(triple) = &artifact.triple {
-            path.push(triple);
-        }
-        path.push(&self.profile_directory);
-        path.push(artifact.path.as_str());
-        path
+        destination.join(self.artifact_relative_path(artifact).as_str())
     }
 
     /// Where the user finds what a build script wrote.
     pub fn out_dir_for_user(&self, outcome: &Outcome) -> PathBuf {
-        outcome.directory.map_or_else(PathBuf::new, |tree| self.store.tree_directory(&tree.digest))
+        let tree = outcome.directory.and_then(|tree| self.store.materialize(&tree).ok());
+        tree.unwrap_or_default()
     }
 
     /// Where the user finds output files that are not handed out.
     pub fn output_paths_for_user(&self, outcome: &Outcome) -> Vec<String> {
-        outcome
+        let paths = outcome
             .files
             .values()
-            .map(|entry| self.store.blob_path(&entry.blob.digest, entry.executable).display().to_string())
-            .collect()
+            .filter_map(|entry| self.store.blob_path(&entry.blob, entry.executable).ok()?);
+        paths.map(|path| path.display().to_string()).collect()
     }
 
     /// What an action printed, from the store.
     pub fn stored_output(&self, blob: &BlobRef) -> Option<Vec<u8>> {
-        self.store.read_blob(blob).ok()
+        self.store.read_blob(blob).ok()?
     }
 }
 
@@ -206,8 +208,8 @@ pub fn plan_actions(
 ) -> Result<Planned, DriverError> {
     let Lowered { resolved, packages, units, rust } = lowered;
     let Packages { packages, fetched } = packages;
-    let policy = Policy::load(&resolved.workspace.root)?;
-    let profiles = crate::sandbox::profile::shipped()?;
+    //POLICY
+    let profiles = sandbox_profiles()?;
     let c = c_toolchain(context, &rust)?;
     let lto = unit::lto::lto_modes(&units);
 
@@ -223,23 +225,7 @@ pub fn plan_actions(
 
     let mut granted = BTreeMap::new();
     let mut reasons = BTreeMap::new();
-    for id in &used {
-        if packages[*id].build_script().is_none() {
-            continue;
-        }
-        let grants = policy.grants_for(id);
-        if grants.is_empty() {
-            continue;
-        }
-        let system = toolchain::c::system_tree(&context.home, &c, &grants.system, &system_search())?;
-        let environment = grants
-            .env
-            .iter()
-            .filter_map(|name| Some((name.clone(), context.variables.get(name)?.clone())))
-            .collect();
-        reasons.insert((*id).clone(), grants.reasons());
-        granted.insert((*id).clone(), Granted { system, environment });
-    }
+    //POLICYBLOCK
 
     let profile_digests: BTreeMap<String, String> =
         profiles.iter().map(|(name, profile)| (name.clone(), profile.digest().to_hex())).collect();
@@ -261,6 +247,7 @@ pub fn plan_actions(
         rustflags: &[],
         configured_environment: &configured_environment,
         rustc_json: options.rustc_json,
+        isolation: options.isolation.as_str(),
         profile_digests: &profile_digests,
         primary: &primary,
         profile_directory: &profile_directory,
@@ -287,6 +274,15 @@ pub fn plan_actions(
         grants: reasons,
         profile_directory,
     })
+}
+
+/// The sandbox profiles that actions run under.
+fn sandbox_profiles() -> Result<BTreeMap<String, SandboxProfile>, DriverError> {
+    [ActionKind::Rustc, ActionKind::RunBuildScript]
+        .map(ActionKind::profile)
+        .into_iter()
+        .map(|name| Ok((name.to_owned(), SandboxProfile::shipped(name)?)))
+        .collect()
 }
 
 /// The name of the directory that a build profile's artifacts go to.

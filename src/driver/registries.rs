@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use crate::driver::Reporter;
 use crate::package::{PackageId, PackageName, SourceId, SourceKind, Summary};
-use crate::registry::http::{Network, NetworkConfig};
-use crate::registry::progress::{Event, Progress};
-use crate::registry::{Client, Registry, RegistryError};
+use crate::registry::{Client, Event, Network, NetworkConfig, Progress, Registry, RegistryError};
 use crate::resolve::{Summaries, Versions, VersionsError};
 
 /// A source that is no registry that kiln can ask.

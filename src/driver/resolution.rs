@@ -83,7 +83,7 @@ pub fn regenerate(
     let lock_text = match Lock::rewrite(&resolve, &workspace, before) {
         None => previous.map(|(_, text)| text).unwrap_or_default(),
         Some(text) => {
-            crate::store::write_atomically(&path, text.as_bytes())
+            super::files::write(&path, text.as_bytes())
                 .map_err(|source| DriverError::File { path: path.clone(), verb: "written", source })?;
             let added = resolve
                 .packages

@@ -197,7 +197,6 @@ fn key(
             .collect(),
         output_paths: output_paths.into_iter().collect(),
         working_directory: relative(&planned.directory),
-        platform: Some(platform.clone()),
         ..Default::default()
     }
     .canonical();

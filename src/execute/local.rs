@@ -23,7 +23,7 @@ use crate::plan::JOBSERVER_DESCRIPTORS;
 use crate::plan::graph::{ActionKind, Outputs};
 use crate::sandbox::profile::SandboxProfile;
 use crate::sandbox::{
-    Access, Canceller, Ended, Enforced, Isolation, Limits, Mount, Request, SandboxError, Status, Stream,
+    Access, Canceller, Ended, Isolation, Limits, Mount, Request, SandboxError, Status, Stream,
 };
 use crate::store::{CaptureLimits, Ingest, Namespace, Store, StoreError};
 use crate::toolchain::model::{RustToolchain, SystemTree};
@@ -57,8 +57,6 @@ pub struct LocalExecutor<'a> {
     pub limits: Limits,
     /// What runs, so that it can be ended.
     pub running: RunningActions,
-    /// What was enforced on the actions that ran.
-    pub enforced: Mutex<Option<Enforced>>,
 }
 
 /// The processes that run now.
@@ -144,6 +142,9 @@ pub enum ActionFailure {
     /// The jobserver's descriptors cannot be handed on.
     #[error("the jobserver cannot be handed on")]
     Jobserver(#[source] std::io::Error),
+    /// What was enforced cannot be written down.
+    #[error("what the sandbox enforced cannot be recorded")]
+    Record(#[source] serde_json::Error),
     /// The user interrupted.
     #[error("interrupted")]
     Interrupted,
@@ -200,8 +201,7 @@ impl Executor for LocalExecutor<'_> {
         let process = crate::sandbox::spawn(request).map_err(ActionFailure::Sandbox)?;
         let canceller = process.canceller();
         self.running.add(canceller.clone());
-        let enforced = process.enforced().clone();
-        *self.enforced.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(enforced);
+        let sandbox = serde_json::to_string(process.enforced()).map_err(ActionFailure::Record)?;
         let mut stdout = Vec::new();
         let mut stderr = ErrorReader::new(self, bound, &out, sink);
         let end = process
@@ -239,6 +239,7 @@ impl Executor for LocalExecutor<'_> {
         outcome.stdout = self.put_output(&stdout)?;
         outcome.stderr = self.put_output(&stderr)?;
         outcome.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        outcome.sandbox = sandbox;
         let result = outcome.to_reapi(bound.planned);
         self.store.put_action_result(self.namespace, &bound.key, &result)?;
         Ok(outcome)

@@ -36,6 +36,8 @@ pub struct Outcome {
     pub directives: Option<Arc<BuildScriptOutput>>,
     /// How long it took when it ran, milliseconds.
     pub duration_ms: u64,
+    /// What was enforced when it ran: the JSON of [`crate::sandbox::Enforced`].
+    pub sandbox: String,
 }
 
 /// Why a stored result is not one of this action.
@@ -73,6 +75,7 @@ impl Outcome {
             stdout_digest: self.stdout.as_ref().map(digest),
             stderr_digest: self.stderr.as_ref().map(digest),
             execution_metadata: Some(reapi::ExecutedActionMetadata {
+                worker: self.sandbox.clone(),
                 virtual_execution_duration: Some(reapi::Duration {
                     seconds: i64::try_from(self.duration_ms / 1000).unwrap_or(i64::MAX),
                     nanos: i32::try_from(self.duration_ms % 1000).unwrap_or(0) * 1_000_000,
@@ -119,6 +122,9 @@ impl Outcome {
         }
         outcome.stdout = result.stdout_digest.as_ref().map(blob).transpose()?;
         outcome.stderr = result.stderr_digest.as_ref().map(blob).transpose()?;
+        if let Some(metadata) = &result.execution_metadata {
+            outcome.sandbox.clone_from(&metadata.worker);
+        }
         outcome.duration_ms = result
             .execution_metadata
             .as_ref()

@@ -68,6 +68,18 @@ pub enum ScheduleError {
     Jobserver(#[source] std::io::Error),
 }
 
+impl ScheduleError {
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            ScheduleError::Bind { .. } => None,
+            ScheduleError::Jobserver(_) => {
+                Some("look whether the process may open more files (`ulimit -n`)".to_owned())
+            }
+        }
+    }
+}
+
 enum Message {
     Token(std::io::Result<jobserver::Acquired>),
     Event(ActionIndex, ActionEvent),

@@ -72,6 +72,9 @@ pub struct PlanInput<'a> {
     pub configured_environment: &'a BTreeMap<String, String>,
     /// The value of rustc's `--json`: it depends on the message format.
     pub rustc_json: &'a str,
+    /// Which layers are demanded of the sandbox. It is part of every action, so that a result that was made behind
+    /// fewer walls is never taken for another.
+    pub isolation: &'a str,
     /// Digest of each sandbox profile, by name.
     pub profile_digests: &'a BTreeMap<String, String>,
     /// The packages that the user asked for.
@@ -301,7 +304,7 @@ impl Planner<'_> {
                 isa(&self.input.rust.version.host).to_owned(),
             ),
             ("OSFamily".to_owned(), "linux".to_owned()),
-            ("kiln-sandbox".to_owned(), format!("{profile}:{digest}")),
+            ("kiln-sandbox".to_owned(), format!("{}:{profile}:{digest}", self.input.isolation)),
         ])
     }
 

@@ -5,6 +5,7 @@
 //! shipped ones are compiled into the binary; a user's own replace them by name. What a profile does not say is what
 //! files a process sees: that is the request's to say ([`super::request::Mount`]).
 
+use crate::digest::BlobDigest;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub struct SandboxProfile {
     pub name: String,
     /// Its limits, which a request may tighten or replace.
     pub limits: Limits,
+    /// Digest of the texts that it was read from.
+    digest: BlobDigest,
     rules: Rules,
     filters: Arc<Filters>,
 }
@@ -179,6 +182,7 @@ impl SandboxProfile {
     pub fn named(name: &str, own: &BTreeMap<String, String>) -> Result<Self, ProfileError> {
         let mut chain: Vec<(String, File)> = Vec::new();
         let mut next = Some(name.to_owned());
+        let mut hasher = blake3::Hasher::new();
         while let Some(name) = next.take() {
             let wanted_by = chain.last().map(|(name, _)| name.clone());
             if chain.iter().any(|(seen, _)| *seen == name) {
@@ -204,6 +208,8 @@ impl SandboxProfile {
                 source: Box::new(source),
             })?;
             next.clone_from(&file.extends);
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
             chain.push((name, file));
         }
         let mut rules = Rules::default();
@@ -213,10 +219,16 @@ impl SandboxProfile {
             rules.refuse.extend(file.refuse);
             limits = file.limits.over(&limits);
         }
-        Self::from_rules(name, limits, rules)
+        let digest = BlobDigest::from_bytes(*hasher.finalize().as_bytes());
+        Self::from_rules(name, limits, rules, digest)
     }
 
-    fn from_rules(name: &str, limits: Limits, rules: Rules) -> Result<Self, ProfileError> {
+    fn from_rules(
+        name: &str,
+        limits: Limits,
+        rules: Rules,
+        digest: BlobDigest,
+    ) -> Result<Self, ProfileError> {
         rules.check().map_err(|why| ProfileError::Rule {
             name: name.to_owned(),
             why,
@@ -229,9 +241,15 @@ impl SandboxProfile {
         Ok(Self {
             name: name.to_owned(),
             limits,
+            digest,
             rules,
             filters: Arc::new(filters),
         })
+    }
+
+    /// Digest of everything that the profile says: part of the key of each action that runs under it.
+    pub fn digest(&self) -> BlobDigest {
+        self.digest
     }
 
     pub(super) fn filters(&self) -> &Filters {

@@ -19,6 +19,16 @@ pub enum Isolation {
     Full,
 }
 
+impl Isolation {
+    /// As the command line and attestations name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Isolation::Landlock => "landlock",
+            Isolation::Full => "full",
+        }
+    }
+}
+
 /// How a mounted path may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Access {

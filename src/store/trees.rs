@@ -102,7 +102,8 @@ enum Finding {
 }
 
 impl Store {
-    pub(super) fn tree_path(&self, digest: &TreeDigest) -> PathBuf {
+    /// Where the tree is once it is materialised; [`Store::materialize`] makes and checks it.
+    pub fn tree_path(&self, digest: &TreeDigest) -> PathBuf {
         self.home.join("trees").join(digest.to_hex())
     }
 
