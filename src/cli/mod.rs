@@ -14,6 +14,7 @@ use crate::cli::shell::{Shell, Verbosity};
 use crate::driver::{Context, DriverError, LockMode};
 use crate::registry::{NetworkConfig, Proxies, Roots};
 
+#[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod args;
 mod build;
 mod cache;

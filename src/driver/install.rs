@@ -74,7 +74,7 @@ pub fn lower(
     let summary = choose(spec, &mut registries)?;
     registries.reporter().status("Installing", &summary.id.to_string());
     let worker = Worker { program: context.program.clone(), arguments: vec!["unpack-worker".into()] };
-    let sources = Sources::new(context.home.clone(), worker, store.clone());
+    let sources = Sources::new(store.clone(), worker);
     let wanted = [Wanted { id: summary.id.clone(), locked: None, indexed: summary.checksum }];
     let fetched = {
         let (clients, reporter) = registries.parts();

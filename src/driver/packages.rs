@@ -56,7 +56,7 @@ pub fn obtain(
     let fetched = {
         let worker =
             Worker { program: context.program.clone(), arguments: vec!["unpack-worker".into()] };
-        let sources = Sources::new(context.home.clone(), worker, store.clone());
+        let sources = Sources::new(store.clone(), worker);
         let (clients, reporter) = registries.parts();
         sources.fetch(clients, &requests, &mut Reporting(reporter))?
     };
