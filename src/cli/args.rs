@@ -6,9 +6,17 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// Build Cargo workspaces hermetically: every rustc, build script and proc macro in a sandbox.
 #[derive(Debug, Parser)]
-#[command(name = "kiln", version, about, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "Run `kiln <COMMAND> --help` for the flags of a command. \
-`kiln build --hermetic` is what ships; `kiln doctor` says what this machine's sandbox can do.")]
+#[command(
+    name = "kiln",
+    version,
+    about,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+#[command(
+    after_help = "Run `kiln <COMMAND> --help` for the flags of a command. \
+`kiln build --hermetic` is what ships; `kiln doctor` says what this machine's sandbox can do."
+)]
 pub struct Cli {
     /// Flags of every command.
     #[command(flatten)]
@@ -40,10 +48,21 @@ pub struct GlobalArgs {
     #[arg(long, global = true, help_heading = "Manifest and network")]
     pub frozen: bool,
     /// Path of the Cargo.toml
-    #[arg(long, value_name = "PATH", global = true, help_heading = "Manifest and network")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        global = true,
+        help_heading = "Manifest and network"
+    )]
     pub manifest_path: Option<PathBuf>,
     /// Directory of the store
-    #[arg(long, value_name = "DIR", env = "KILN_HOME", global = true, hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "KILN_HOME",
+        global = true,
+        hide_env_values = true
+    )]
     #[arg(help_heading = "Manifest and network")]
     pub kiln_home: Option<PathBuf>,
 }

@@ -16,6 +16,7 @@ use crate::manifest::model::RequestedFeatures;
 use crate::message::MessageFormat;
 use crate::plan::layout::Layout;
 use crate::plan::print;
+use crate::policy::BuildMode;
 use crate::sandbox::{Isolation, Limits};
 use crate::store::Store;
 use crate::unit::{BuildRequest, Intent, PackageSelection, TargetNames, TargetSelection};
@@ -28,7 +29,11 @@ pub(super) fn build(
     check: bool,
 ) -> Result<ExitCode, DriverError> {
     let started = Instant::now();
-    let intent = if check { Intent::Check { test: false } } else { Intent::Build };
+    let intent = if check {
+        Intent::Check { test: false }
+    } else {
+        Intent::Build
+    };
     let request = request(arguments, intent)?;
     let format = message_format(&arguments.message_format)?;
     let isolation = isolation(arguments.hermetic.isolation)?;
@@ -39,6 +44,11 @@ pub(super) fn build(
         layout: layout(context, isolation),
         rustc_json: format.rustc_json(),
         isolation,
+        mode: if hermetic {
+            BuildMode::Hermetic
+        } else {
+            BuildMode::Development
+        },
     };
     let mut view = FetchView::new(shell);
     let lowered = planning::lower(context, &store, &request, &mut view)?;
@@ -90,7 +100,11 @@ pub(super) fn build(
 }
 
 /// `kiln plan`.
-pub(super) fn plan(context: &Context, shell: &Shell, arguments: &PlanArgs) -> Result<ExitCode, DriverError> {
+pub(super) fn plan(
+    context: &Context,
+    shell: &Shell,
+    arguments: &PlanArgs,
+) -> Result<ExitCode, DriverError> {
     let intent = match arguments.mode {
         PlanMode::Build => Intent::Build,
         PlanMode::Check => Intent::Check { test: false },
@@ -105,9 +119,11 @@ pub(super) fn plan(context: &Context, shell: &Shell, arguments: &PlanArgs) -> Re
     let lowered = planning::lower(context, &store, &request, &mut view)?;
     view.end();
     if arguments.format == PlanFormat::UnitGraph {
-        let json = crate::unit::json::unit_graph_json(&lowered.units).map_err(|error| DriverError::Request {
-            message: format!("the unit graph has no JSON form: {error}"),
-            help: Some("rename files whose names are not UTF-8".to_owned()),
+        let json = crate::unit::json::unit_graph_json(&lowered.units).map_err(|error| {
+            DriverError::Request {
+                message: format!("the unit graph has no JSON form: {error}"),
+                help: Some("rename files whose names are not UTF-8".to_owned()),
+            }
         })?;
         shell.line(&json);
         return Ok(ExitCode::SUCCESS);
@@ -117,6 +133,11 @@ pub(super) fn plan(context: &Context, shell: &Shell, arguments: &PlanArgs) -> Re
         layout: layout(context, isolation),
         rustc_json: format.rustc_json(),
         isolation,
+        mode: if arguments.build.hermetic.hermetic {
+            BuildMode::Hermetic
+        } else {
+            BuildMode::Development
+        },
     };
     let planned = planning::plan_actions(context, &store, lowered, &request, &options, &mut view)?;
     let text = match arguments.format {
@@ -130,7 +151,10 @@ pub(super) fn plan(context: &Context, shell: &Shell, arguments: &PlanArgs) -> Re
 /// What the flags ask for.
 pub(super) fn request(arguments: &BuildArgs, intent: Intent) -> Result<BuildRequest, DriverError> {
     let targets = &arguments.targets;
-    let names = |all: bool, names: &[String]| TargetNames { all, names: names.to_vec() };
+    let names = |all: bool, names: &[String]| TargetNames {
+        all,
+        names: names.to_vec(),
+    };
     let mut request = BuildRequest::new(intent);
     request.packages = PackageSelection::from_flags(
         arguments.packages.workspace,
@@ -160,10 +184,17 @@ pub(super) fn request(arguments: &BuildArgs, intent: Intent) -> Result<BuildRequ
 /// `--features`, split as cargo splits it.
 pub(super) fn features(arguments: &crate::cli::args::FeatureArgs) -> RequestedFeatures {
     let split = |text: &String| -> Vec<String> {
-        text.split([' ', ',']).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        text.split([' ', ','])
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect()
     };
     RequestedFeatures {
-        features: arguments.features.iter().flat_map(split).collect::<BTreeSet<_>>(),
+        features: arguments
+            .features
+            .iter()
+            .flat_map(split)
+            .collect::<BTreeSet<_>>(),
         all_features: arguments.all_features,
         no_default_features: arguments.no_default_features,
     }
@@ -195,11 +226,19 @@ pub(super) fn layout(context: &Context, isolation: Isolation) -> Layout {
 /// How many jobs: `-j`, `CARGO_BUILD_JOBS`, or the processors.
 pub(super) fn jobs(context: &Context, given: Option<&str>) -> Result<usize, DriverError> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let configured = context.variables.get("CARGO_BUILD_JOBS").map(String::as_str);
-    let Some(text) = given.or(configured) else { return Ok(processors) };
+    let configured = context
+        .variables
+        .get("CARGO_BUILD_JOBS")
+        .map(String::as_str);
+    let Some(text) = given.or(configured) else {
+        return Ok(processors);
+    };
     let wrong = |why: &str| DriverError::Request {
         message: format!("`{text}` is not a number of jobs: {why}"),
-        help: Some("give a positive number, a negative one (so many less than processors), or `default`".to_owned()),
+        help: Some(
+            "give a positive number, a negative one (so many less than processors), or `default`"
+                .to_owned(),
+        ),
     };
     if text == "default" {
         return Ok(processors);
@@ -218,7 +257,11 @@ pub(super) fn jobs(context: &Context, given: Option<&str>) -> Result<usize, Driv
 /// Makes the target directory, marked for backup programs as cargo marks it.
 pub(super) fn prepare_target(target: &std::path::Path) -> Result<(), DriverError> {
     let tag = target.join("CACHEDIR.TAG");
-    let failed = |source| DriverError::File { path: target.to_owned(), verb: "written", source };
+    let failed = |source| DriverError::File {
+        path: target.to_owned(),
+        verb: "written",
+        source,
+    };
     if !target.exists() {
         std::fs::create_dir_all(target).map_err(failed)?;
         let text = "Signature: 8a477f597d28d172789f06886806bc55\n\
@@ -231,9 +274,14 @@ pub(super) fn prepare_target(target: &std::path::Path) -> Result<(), DriverError
 /// A flag that SIGINT and SIGTERM set; a second one ends kiln at once.
 pub(super) fn interruption() -> Result<Arc<AtomicBool>, DriverError> {
     let flag = Arc::new(AtomicBool::new(false));
-    let failed = |source| DriverError::File { path: "signal handlers".into(), verb: "written", source };
+    let failed = |source| DriverError::File {
+        path: "signal handlers".into(),
+        verb: "written",
+        source,
+    };
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, flag.clone()).map_err(failed)?;
+        signal_hook::flag::register_conditional_shutdown(signal, 130, flag.clone())
+            .map_err(failed)?;
         signal_hook::flag::register(signal, flag.clone()).map_err(failed)?;
     }
     Ok(flag)
@@ -262,6 +310,9 @@ fn parameters(arguments: &BuildArgs, request: &BuildRequest) -> serde_json::Valu
 }
 
 fn selection(names: &TargetNames) -> serde_json::Value {
-    if names.all { serde_json::json!("all") } else { serde_json::json!(names.names) }
+    if names.all {
+        serde_json::json!("all")
+    } else {
+        serde_json::json!(names.names)
+    }
 }
-

@@ -11,7 +11,11 @@ use crate::driver::{Context, DriverError};
 use crate::store::{GcPolicy, Store, StoreEvent, collect_garbage, stat};
 
 /// `kiln cache …`
-pub(super) fn cache(context: &Context, shell: &Shell, command: &CacheCommand) -> Result<ExitCode, DriverError> {
+pub(super) fn cache(
+    context: &Context,
+    shell: &Shell,
+    command: &CacheCommand,
+) -> Result<ExitCode, DriverError> {
     match command {
         CacheCommand::Stat => {
             let stat = stat(&context.home)?;
@@ -42,7 +46,10 @@ pub(super) fn cache(context: &Context, shell: &Shell, command: &CacheCommand) ->
                 return Ok(ExitCode::from(super::FAILURE));
             }
         }
-        CacheCommand::Gc { keep_size, keep_days } => {
+        CacheCommand::Gc {
+            keep_size,
+            keep_days,
+        } => {
             if keep_size.is_none() && keep_days.is_none() {
                 return Err(DriverError::Request {
                     message: "nothing says what to keep".to_owned(),
@@ -51,7 +58,8 @@ pub(super) fn cache(context: &Context, shell: &Shell, command: &CacheCommand) ->
             }
             let policy = GcPolicy {
                 keep_bytes: keep_size.as_deref().map(bytes).transpose()?,
-                keep_age: keep_days.map(|days| Duration::from_secs(days.saturating_mul(24 * 60 * 60))),
+                keep_age: keep_days
+                    .map(|days| Duration::from_secs(days.saturating_mul(24 * 60 * 60))),
             };
             let report = collect_garbage(&context.home, &policy)?;
             shell.status(
@@ -73,16 +81,25 @@ pub(super) fn cache(context: &Context, shell: &Shell, command: &CacheCommand) ->
 fn describe(event: &StoreEvent) -> String {
     match event {
         StoreEvent::CorruptBlob { digest, path } => {
-            format!("the blob `{digest}` (`{}`): its content is another", path.display())
+            format!(
+                "the blob `{digest}` (`{}`): its content is another",
+                path.display()
+            )
         }
         StoreEvent::CorruptTree { digest, entry } => {
             format!("the tree `{digest}`: `{entry}` is not as it was")
         }
         StoreEvent::CorruptRecord { key, path } => {
-            format!("the result of action `{key}` (`{}`): it cannot be read", path.display())
+            format!(
+                "the result of action `{key}` (`{}`): it cannot be read",
+                path.display()
+            )
         }
         StoreEvent::CorruptMemo { path } => {
-            format!("the memory of file digests (`{}`): it cannot be read", path.display())
+            format!(
+                "the memory of file digests (`{}`): it cannot be read",
+                path.display()
+            )
         }
     }
 }
@@ -94,7 +111,9 @@ fn bytes(text: &str) -> Result<u64, DriverError> {
         help: Some("give a number and a unit: `500MB`, `20GB`, `512MiB`".to_owned()),
     };
     let text = text.trim();
-    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(text.len());
     let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
     let factor: u64 = match text[digits..].trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -117,9 +136,13 @@ mod tests {
 
     #[test]
     fn sizes_with_units() {
-        for (text, expected) in
-            [("0", 0), ("500", 500), ("20GB", 20_000_000_000), ("512 MiB", 512 << 20), ("1k", 1000)]
-        {
+        for (text, expected) in [
+            ("0", 0),
+            ("500", 500),
+            ("20GB", 20_000_000_000),
+            ("512 MiB", 512 << 20),
+            ("1k", 1000),
+        ] {
             assert_eq!(bytes(text).unwrap(), expected, "{text}");
         }
         for text in ["", "GB", "-1", "1.5GB", "1 parsec", "99999999999999TB"] {

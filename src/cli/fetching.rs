@@ -14,16 +14,23 @@ use crate::store::Store;
 use crate::unit::{self, BuildRequest, Intent, PackageSelection, Platforms};
 
 /// `kiln fetch`: every package of the lock, or with `--target` those that the platforms need.
-pub(super) fn fetch(context: &Context, shell: &Shell, arguments: &FetchArgs) -> Result<ExitCode, DriverError> {
+pub(super) fn fetch(
+    context: &Context,
+    shell: &Shell,
+    arguments: &FetchArgs,
+) -> Result<ExitCode, DriverError> {
     let store = Arc::new(Store::open(&context.home)?);
     let mut view = FetchView::new(shell);
     let workspace = resolution::load(context)?;
     for warning in &workspace.warnings {
         shell.warning(warning);
     }
-    let rust = planning::rust_toolchain(context, &workspace.root, &arguments.target)?;
-    let mut registries =
-        Registries::new(context.network.clone(), context.home.join("index"), &mut view)?;
+    let rust = planning::rust_toolchain(context, &store, &workspace.root, &arguments.target)?;
+    let mut registries = Registries::new(
+        context.network.clone(),
+        context.home.join("index"),
+        &mut view,
+    )?;
     let resolved = resolution::resolve(context, workspace, &rust.version.release, &mut registries)?;
     let wanted: BTreeSet<PackageId> = if arguments.target.is_empty() {
         resolved.resolve.packages.keys().cloned().collect()
@@ -32,7 +39,12 @@ pub(super) fn fetch(context: &Context, shell: &Shell, arguments: &FetchArgs) -> 
         request.packages = PackageSelection::Workspace(Vec::new());
         request.features.all_features = true;
         request.platforms.clone_from(&arguments.target);
-        unit::accessible_packages(&resolved.workspace, &resolved.resolve, Platforms::of(&rust), &request)?
+        unit::accessible_packages(
+            &resolved.workspace,
+            &resolved.resolve,
+            Platforms::of(&rust),
+            &request,
+        )?
     };
     packages::obtain(context, &store, &resolved, &wanted, &mut registries)?;
     drop(registries);
@@ -54,10 +66,19 @@ pub(super) fn generate_lockfile(context: &Context, shell: &Shell) -> Result<Exit
     for warning in &workspace.warnings {
         shell.warning(warning);
     }
-    let rust = planning::rust_toolchain(context, &workspace.root, &[])?;
-    let mut registries =
-        Registries::new(context.network.clone(), context.home.join("index"), &mut view)?;
-    resolution::regenerate(context, workspace, None, &rust.version.release, &mut registries)?;
+    let rust = planning::rust_toolchain(context, &store, &workspace.root, &[])?;
+    let mut registries = Registries::new(
+        context.network.clone(),
+        context.home.join("index"),
+        &mut view,
+    )?;
+    resolution::regenerate(
+        context,
+        workspace,
+        None,
+        &rust.version.release,
+        &mut registries,
+    )?;
     drop(registries);
     view.end();
     Ok(ExitCode::SUCCESS)

@@ -14,6 +14,7 @@ use crate::driver::install::{CrateSpec, hand_over, lower, root};
 use crate::driver::planning::{self, PlanOptions};
 use crate::driver::{Context, DriverError, build};
 use crate::message::MessageFormat;
+use crate::policy::BuildMode;
 use crate::sandbox::Limits;
 use crate::store::Store;
 use crate::unit::{BuildRequest, Intent, TargetNames};
@@ -28,11 +29,19 @@ pub(super) fn install(
     let spec = CrateSpec::parse(&arguments.krate, arguments.version.as_deref())?;
     let root = root(context, arguments.root.clone())?;
     let mut request = BuildRequest::new(Intent::Build);
-    request.targets.bins =
-        if arguments.bin.is_empty() { TargetNames::all() } else { TargetNames::named(arguments.bin.clone()) };
+    request.targets.bins = if arguments.bin.is_empty() {
+        TargetNames::all()
+    } else {
+        TargetNames::named(arguments.bin.clone())
+    };
     request.features = features(&arguments.features);
     let profile = if arguments.debug { "dev" } else { "release" };
-    request.profile = Some(arguments.profile.clone().unwrap_or_else(|| profile.to_owned()));
+    request.profile = Some(
+        arguments
+            .profile
+            .clone()
+            .unwrap_or_else(|| profile.to_owned()),
+    );
     request.platforms.extend(arguments.target.clone());
     let isolation = isolation(arguments.hermetic.isolation)?;
     let jobs = jobs(context, arguments.jobs.as_deref())?;
@@ -44,12 +53,20 @@ pub(super) fn install(
         layout: layout(context, isolation),
         rustc_json: MessageFormat::Human.rustc_json(),
         isolation,
+        mode: BuildMode::Hermetic,
     };
-    let planned = planning::plan_actions(context, &store, plan.lowered, &request, &options, &mut view)?;
+    let planned =
+        planning::plan_actions(context, &store, plan.lowered, &request, &options, &mut view)?;
     if planned.graph.artifacts.is_empty() {
         return Err(DriverError::Request {
-            message: format!("`{}` has no program to install with these features", plan.package),
-            help: Some("name the features that its programs need, or add the crate as a dependency".to_owned()),
+            message: format!(
+                "`{}` has no program to install with these features",
+                plan.package
+            ),
+            help: Some(
+                "name the features that its programs need, or add the crate as a dependency"
+                    .to_owned(),
+            ),
         });
     }
     let binaries = root.join("bin");
@@ -59,7 +76,10 @@ pub(super) fn install(
             if place.exists() {
                 return Err(DriverError::Request {
                     message: format!("`{}` exists already", place.display()),
-                    help: Some("overwrite it with `--force`, or install elsewhere with `--root`".to_owned()),
+                    help: Some(
+                        "overwrite it with `--force`, or install elsewhere with `--root`"
+                            .to_owned(),
+                    ),
                 });
             }
         }
@@ -119,7 +139,10 @@ pub(super) fn install(
         .get("PATH")
         .is_some_and(|path| std::env::split_paths(path).any(|directory| directory == binaries));
     if !on_path {
-        shell.warning(&format!("be sure to add `{}` to your PATH to be able to run it", binaries.display()));
+        shell.warning(&format!(
+            "be sure to add `{}` to your PATH to be able to run it",
+            binaries.display()
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

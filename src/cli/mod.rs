@@ -35,7 +35,10 @@ const INTERRUPTED: u8 = 130;
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // Before anything else: the worker confines itself while it is a single thread that has opened nothing.
-    if arguments.get(1).is_some_and(|argument| argument == UNPACK_WORKER) {
+    if arguments
+        .get(1)
+        .is_some_and(|argument| argument == UNPACK_WORKER)
+    {
         return crate::source::run_worker(arguments.into_iter().skip(2), crate::source::confine_to);
     }
     let (toolchain, arguments) = split_toolchain(arguments);
@@ -43,21 +46,26 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                ExitCode::from(FAILURE)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     let variables = environment();
     let shell = shell(&cli.global, &variables);
-    let result = context(&cli, toolchain, variables, &shell).and_then(|context| match cli.command {
-        Command::Build(ref arguments) => build::build(&context, &shell, arguments, false),
-        Command::Check(ref arguments) => build::build(&context, &shell, arguments, true),
-        Command::Plan(ref arguments) => build::plan(&context, &shell, arguments),
-        Command::Fetch(ref arguments) => fetching::fetch(&context, &shell, arguments),
-        Command::GenerateLockfile => fetching::generate_lockfile(&context, &shell),
-        Command::Install(ref arguments) => install::install(&context, &shell, arguments),
-        Command::Doctor => Ok(ExitCode::SUCCESS),
-        Command::Cache(ref arguments) => cache::cache(&context, &shell, &arguments.command),
-    });
+    let result =
+        context(&cli, toolchain, variables, &shell).and_then(|context| match cli.command {
+            Command::Build(ref arguments) => build::build(&context, &shell, arguments, false),
+            Command::Check(ref arguments) => build::build(&context, &shell, arguments, true),
+            Command::Plan(ref arguments) => build::plan(&context, &shell, arguments),
+            Command::Fetch(ref arguments) => fetching::fetch(&context, &shell, arguments),
+            Command::GenerateLockfile => fetching::generate_lockfile(&context, &shell),
+            Command::Install(ref arguments) => install::install(&context, &shell, arguments),
+            Command::Doctor => Ok(ExitCode::SUCCESS),
+            Command::Cache(ref arguments) => cache::cache(&context, &shell, &arguments.command),
+        });
     shell.clear_progress();
     match result {
         Ok(code) => code,
@@ -104,7 +112,8 @@ fn shell(global: &GlobalArgs, variables: &BTreeMap<String, String>) -> Shell {
         (Some(ColorChoice::Never), _) | (None, Some("never")) => Some(false),
         _ => None,
     };
-    let dumb = variables.get("TERM").is_some_and(|term| term == "dumb") || variables.contains_key("CI");
+    let dumb =
+        variables.get("TERM").is_some_and(|term| term == "dumb") || variables.contains_key("CI");
     Shell::new(verbosity, colors, !dumb && std::io::stderr().is_terminal())
 }
 
@@ -119,12 +128,18 @@ fn context(
         message: message.to_owned(),
         help: Some(help.to_owned()),
     };
-    let directory = std::env::current_dir()
-        .map_err(|source| DriverError::File { path: PathBuf::from("."), verb: "read", source })?;
+    let directory = std::env::current_dir().map_err(|source| DriverError::File {
+        path: PathBuf::from("."),
+        verb: "read",
+        source,
+    })?;
     let home = match &global.kiln_home {
         Some(home) => directory.join(home),
         None => default_home(&variables).ok_or_else(|| {
-            request("there is no place for the store", "set `KILN_HOME` to a directory, or `HOME`")
+            request(
+                "there is no place for the store",
+                "set `KILN_HOME` to a directory, or `HOME`",
+            )
         })?,
     };
     let manifest_path = match &global.manifest_path {
@@ -133,7 +148,10 @@ fn context(
             let path = directory.join(path);
             if path.file_name().is_none_or(|name| name != "Cargo.toml") {
                 return Err(request(
-                    &format!("the manifest path `{}` does not name a `Cargo.toml`", path.display()),
+                    &format!(
+                        "the manifest path `{}` does not name a `Cargo.toml`",
+                        path.display()
+                    ),
                     "give the path of the file itself",
                 ));
             }
@@ -146,9 +164,16 @@ fn context(
             Some(normalized(&path))
         }
     };
-    let program = std::env::current_exe()
-        .map_err(|source| DriverError::File { path: PathBuf::from("/proc/self/exe"), verb: "read", source })?;
-    let set = |name: &str| variables.get(name).is_some_and(|value| value == "true" || value == "1");
+    let program = std::env::current_exe().map_err(|source| DriverError::File {
+        path: PathBuf::from("/proc/self/exe"),
+        verb: "read",
+        source,
+    })?;
+    let set = |name: &str| {
+        variables
+            .get(name)
+            .is_some_and(|value| value == "true" || value == "1")
+    };
     let offline = global.offline || global.frozen || set("CARGO_NET_OFFLINE");
     let lock = if global.frozen {
         LockMode::Demand("--frozen")
@@ -174,7 +199,12 @@ fn context(
 
 /// `$XDG_CACHE_HOME/kiln`, or `~/.cache/kiln`.
 fn default_home(variables: &BTreeMap<String, String>) -> Option<PathBuf> {
-    let absolute = |name: &str| variables.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name: &str| {
+        variables
+            .get(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
         .map(|cache| cache.join("kiln"))
@@ -182,8 +212,15 @@ fn default_home(variables: &BTreeMap<String, String>) -> Option<PathBuf> {
 
 /// Proxies, certificates and limits, from the variables that users of cargo and curl know.
 fn network(variables: &BTreeMap<String, String>, offline: bool) -> NetworkConfig {
-    let mut config = NetworkConfig { offline, ..NetworkConfig::default() };
-    let number = |name: &str| variables.get(name).and_then(|value| value.parse::<u32>().ok());
+    let mut config = NetworkConfig {
+        offline,
+        ..NetworkConfig::default()
+    };
+    let number = |name: &str| {
+        variables
+            .get(name)
+            .and_then(|value| value.parse::<u32>().ok())
+    };
     if let Some(seconds) = number("CARGO_HTTP_TIMEOUT").or_else(|| number("HTTP_TIMEOUT")) {
         config.timeout = Duration::from_secs(seconds.into());
     }
@@ -193,15 +230,26 @@ fn network(variables: &BTreeMap<String, String>, offline: bool) -> NetworkConfig
     if let Some(bytes) = number("CARGO_HTTP_LOW_SPEED_LIMIT") {
         config.low_speed_bytes = bytes;
     }
-    if variables.get("CARGO_HTTP_MULTIPLEXING").is_some_and(|value| value == "false") {
+    if variables
+        .get("CARGO_HTTP_MULTIPLEXING")
+        .is_some_and(|value| value == "false")
+    {
         config.multiplexing = false;
     }
-    config.proxies = Proxies::from_variables(variables.get("CARGO_HTTP_PROXY").map(String::as_str), |name| {
-        variables.get(name).cloned()
-    });
-    let file = |name: &str| variables.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let more: Vec<PathBuf> =
-        ["CARGO_HTTP_CAINFO", "CURL_CA_BUNDLE"].into_iter().filter_map(file).collect();
+    config.proxies = Proxies::from_variables(
+        variables.get("CARGO_HTTP_PROXY").map(String::as_str),
+        |name| variables.get(name).cloned(),
+    );
+    let file = |name: &str| {
+        variables
+            .get(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let more: Vec<PathBuf> = ["CARGO_HTTP_CAINFO", "CURL_CA_BUNDLE"]
+        .into_iter()
+        .filter_map(file)
+        .collect();
     if !more.is_empty() {
         config.roots = Roots::SystemAnd(more);
     }
@@ -237,7 +285,9 @@ impl Command {
     /// `--toolchain`
     fn toolchain(&self) -> Option<String> {
         match self {
-            Command::Build(arguments) | Command::Check(arguments) => arguments.compile.toolchain.clone(),
+            Command::Build(arguments) | Command::Check(arguments) => {
+                arguments.compile.toolchain.clone()
+            }
             Command::Plan(arguments) => arguments.build.compile.toolchain.clone(),
             _ => None,
         }

@@ -40,7 +40,12 @@ pub struct BuildView<'a> {
 
 impl<'a> BuildView<'a> {
     /// A view of the build of `planned`, whose artifacts go below `destination`.
-    pub fn new(shell: &'a Shell, planned: &'a Planned, format: MessageFormat, destination: PathBuf) -> Self {
+    pub fn new(
+        shell: &'a Shell,
+        planned: &'a Planned,
+        format: MessageFormat,
+        destination: PathBuf,
+    ) -> Self {
         Self {
             shell,
             planned,
@@ -93,9 +98,15 @@ impl<'a> BuildView<'a> {
                 let prefix = format!("{}/", self.planned.layout.prefix());
                 let diagnostic = diagnostic.with_paths(&|path| {
                     let place = self.planned.host_path(path)?;
-                    path.starts_with(&prefix).then(|| place.display().to_string())
+                    path.starts_with(&prefix)
+                        .then(|| place.display().to_string())
                 });
-                if let MessageFormat::Json { render_diagnostics: false, ansi, .. } = self.format {
+                if let MessageFormat::Json {
+                    render_diagnostics: false,
+                    ansi,
+                    ..
+                } = self.format
+                {
                     let message = CompilerMessage {
                         package_id: self.planned.package_id_spec(&unit.package),
                         manifest_path: package.manifest_path.display().to_string(),
@@ -103,11 +114,16 @@ impl<'a> BuildView<'a> {
                         message: diagnostic.cargo_json(ansi),
                     };
                     self.shell.line(&Line::CompilerMessage(message).to_json());
-                } else if !summary && (self.shell.verbosity() > Verbosity::Quiet || self.said[&action].errors > 0) {
-                    self.shell.rendered(&format!("{}\n", diagnostic.shown(self.shell.has_colors())));
+                } else if !summary
+                    && (self.shell.verbosity() > Verbosity::Quiet || self.said[&action].errors > 0)
+                {
+                    self.shell
+                        .rendered(&format!("{}\n", diagnostic.shown(self.shell.has_colors())));
                 }
             }
-            Message::Text(text) => self.shell.rendered(&harmless(text.as_bytes(), Styles::Strip)),
+            Message::Text(text) => self
+                .shell
+                .rendered(&harmless(text.as_bytes(), Styles::Strip)),
             Message::Artifact { .. }
             | Message::FutureIncompat(_)
             | Message::UnusedExtern { .. }
@@ -117,7 +133,9 @@ impl<'a> BuildView<'a> {
 
     /// The line that counts an action's warnings.
     fn summary_of_warnings(&self, action: ActionIndex) {
-        let Some(said) = self.said.get(&action) else { return };
+        let Some(said) = self.said.get(&action) else {
+            return;
+        };
         if said.warnings > 0 && said.errors == 0 && self.format.renders_diagnostics() {
             let unit = self.unit(action);
             let count = if said.warnings == 1 {
@@ -134,12 +152,19 @@ impl<'a> BuildView<'a> {
     }
 
     fn build_script_warnings(&self, unit: &Unit, outcome: &Outcome) {
-        let Some(directives) = &outcome.directives else { return };
+        let Some(directives) = &outcome.directives else {
+            return;
+        };
         if !unit.package.source().is_path() && self.shell.verbosity() < Verbosity::VeryVerbose {
             return;
         }
         for warning in directives.warnings() {
-            self.shell.warning(&format!("{}@{}: {}", unit.package.name(), unit.package.version(), harmless_line(warning)));
+            self.shell.warning(&format!(
+                "{}@{}: {}",
+                unit.package.name(),
+                unit.package.version(),
+                harmless_line(warning)
+            ));
         }
     }
 
@@ -157,10 +182,18 @@ impl<'a> BuildView<'a> {
                 out_dir: self.planned.out_dir_for_user(outcome).display().to_string(),
             }),
             (Outputs::Files(_), _) => {
-                let artifacts: Vec<_> =
-                    self.planned.graph.artifacts.iter().filter(|artifact| artifact.action == action).collect();
+                let artifacts: Vec<_> = self
+                    .planned
+                    .graph
+                    .artifacts
+                    .iter()
+                    .filter(|artifact| artifact.action == action)
+                    .collect();
                 let place = |artifact: &crate::plan::graph::Artifact| {
-                    self.planned.artifact_path(&self.destination, artifact).display().to_string()
+                    self.planned
+                        .artifact_path(&self.destination, artifact)
+                        .display()
+                        .to_string()
                 };
                 let filenames = if artifacts.is_empty() {
                     self.planned.output_paths_for_user(outcome)
@@ -169,7 +202,10 @@ impl<'a> BuildView<'a> {
                 };
                 Line::CompilerArtifact(CompilerArtifact {
                     package_id,
-                    manifest_path: self.planned.packages[&unit.package].manifest_path.display().to_string(),
+                    manifest_path: self.planned.packages[&unit.package]
+                        .manifest_path
+                        .display()
+                        .to_string(),
                     target: TargetObject::from(&*unit.target),
                     profile: ArtifactProfile::new(&unit.profile, unit.mode),
                     features: unit.features.iter().map(ToString::to_string).collect(),
@@ -205,7 +241,8 @@ impl Observer for BuildView<'_> {
         };
         self.announce(verb, action);
         if self.planned.graph.action(action).kind == ActionKind::RunBuildScript {
-            self.shell.verbose_status("Running", &self.planned.graph.action(action).label);
+            self.shell
+                .verbose_status("Running", &self.planned.graph.action(action).label);
         }
         self.running.push(action);
     }
@@ -229,9 +266,12 @@ impl Observer for BuildView<'_> {
                 && self.planned.graph.action(action).kind == ActionKind::Rustc
                 && let Some(lines) = self.planned.stored_output(&stderr)
             {
-                lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).for_each(|line| {
-                    self.line(action, line);
-                });
+                lines
+                    .split(|byte| *byte == b'\n')
+                    .filter(|line| !line.is_empty())
+                    .for_each(|line| {
+                        self.line(action, line);
+                    });
             }
         }
         self.build_script_warnings(unit, outcome);
@@ -255,9 +295,16 @@ impl Observer for BuildView<'_> {
                 1 => format!("1 {word}"),
                 count => format!("{count} {word}s"),
             };
-            let mut message = format!("could not compile `{}` ({})", unit.package.name(), target_name(unit));
+            let mut message = format!(
+                "could not compile `{}` ({})",
+                unit.package.name(),
+                target_name(unit)
+            );
             if said.errors > 0 {
-                message.push_str(&format!(" due to {}", counted(said.errors, "previous error")));
+                message.push_str(&format!(
+                    " due to {}",
+                    counted(said.errors, "previous error")
+                ));
             }
             if said.warnings > 0 {
                 message.push_str(&format!("; {} emitted", counted(said.warnings, "warning")));
@@ -269,7 +316,8 @@ impl Observer for BuildView<'_> {
         }
         self.shell.report(&report);
         if !self.failed && still_running > 0 {
-            self.shell.warning("build failed, waiting for other jobs to finish...");
+            self.shell
+                .warning("build failed, waiting for other jobs to finish...");
         }
         self.failed = true;
     }
@@ -278,10 +326,14 @@ impl Observer for BuildView<'_> {
         if running == 0 {
             return;
         }
-        let names: Vec<String> =
-            self.running.iter().map(|action| self.unit(*action).target.crate_name()).collect();
+        let names: Vec<String> = self
+            .running
+            .iter()
+            .map(|action| self.unit(*action).target.crate_name())
+            .collect();
         let total = self.planned.graph.actions.len() as u64;
-        self.shell.progress("Building", self.finished as u64, total, &names.join(", "));
+        self.shell
+            .progress("Building", self.finished as u64, total, &names.join(", "));
     }
 }
 

@@ -39,17 +39,27 @@ impl<'a> FetchView<'a> {
     pub fn end(&self) {
         self.shell.clear_progress();
         if self.downloaded > 0 {
-            let crates = if self.downloaded == 1 { "1 crate".to_owned() } else { format!("{} crates", self.downloaded) };
+            let crates = if self.downloaded == 1 {
+                "1 crate".to_owned()
+            } else {
+                format!("{} crates", self.downloaded)
+            };
             let size = indicatif::DecimalBytes(self.bytes);
-            self.shell.status("Downloaded", &format!("{crates} ({size})"));
+            self.shell
+                .status("Downloaded", &format!("{crates} ({size})"));
         }
     }
 
     fn show_downloads(&self) {
-        let names: Vec<String> =
-            self.downloading.iter().take(8).map(|id| id.name().to_string()).collect();
+        let names: Vec<String> = self
+            .downloading
+            .iter()
+            .take(8)
+            .map(|id| id.name().to_string())
+            .collect();
         let total = self.downloaded + self.downloading.len() as u64;
-        self.shell.progress("Downloading", self.downloaded, total, &names.join(", "));
+        self.shell
+            .progress("Downloading", self.downloaded, total, &names.join(", "));
     }
 }
 
@@ -59,17 +69,26 @@ impl Reporter for FetchView<'_> {
     }
 
     fn warning(&mut self, message: &str) {
-        self.shell.warning(message.strip_prefix("warning: ").unwrap_or(message));
+        self.shell
+            .warning(message.strip_prefix("warning: ").unwrap_or(message));
     }
 
     fn fetching(&mut self, event: Event) {
         match event {
             Event::IndexStarted { registry, names } => {
                 if self.index_total == 0 {
-                    self.shell.status("Updating", &format!("the index `{}`", harmless_line(&registry)));
+                    self.shell.status(
+                        "Updating",
+                        &format!("the index `{}`", harmless_line(&registry)),
+                    );
                 }
                 self.index_total += names;
-                self.shell.progress("Updating", self.index_done as u64, self.index_total as u64, "");
+                self.shell.progress(
+                    "Updating",
+                    self.index_done as u64,
+                    self.index_total as u64,
+                    "",
+                );
             }
             Event::IndexFetched { name, .. } => {
                 self.index_done += 1;
@@ -80,7 +99,12 @@ impl Reporter for FetchView<'_> {
                     name.as_str(),
                 );
             }
-            Event::Retrying { url, why, left, wait } => {
+            Event::Retrying {
+                url,
+                why,
+                left,
+                wait,
+            } => {
                 self.shell.warning(&format!(
                     "`{}`: {}; trying again in {:.1} s ({left} left)",
                     harmless_line(&url),

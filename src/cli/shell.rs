@@ -47,16 +47,24 @@ impl Shell {
             Some(false) => anstream::ColorChoice::Never,
             None => AutoStream::choice(&std::io::stderr()),
         };
-        let progress = (show_progress && verbosity != Verbosity::Quiet && std::io::stderr().is_terminal())
-            .then(|| {
-                let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(15));
-                let style = ProgressStyle::with_template("{prefix:>12.cyan.bold} [{bar:25}] {pos}/{len}: {wide_msg}")
-                    .expect("the template is constant")
-                    .progress_chars("=> ");
-                bar.set_style(style);
-                bar
-            });
-        Self { verbosity, colors, progress }
+        let progress = (show_progress
+            && verbosity != Verbosity::Quiet
+            && std::io::stderr().is_terminal())
+        .then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(15));
+            let style = ProgressStyle::with_template(
+                "{prefix:>12.cyan.bold} [{bar:25}] {pos}/{len}: {wide_msg}",
+            )
+            .expect("the template is constant")
+            .progress_chars("=> ");
+            bar.set_style(style);
+            bar
+        });
+        Self {
+            verbosity,
+            colors,
+            progress,
+        }
     }
 
     /// How much is said.
@@ -98,7 +106,9 @@ impl Shell {
     /// `warning: …`
     pub fn warning(&self, message: &str) {
         if self.verbosity > Verbosity::Quiet {
-            self.write(&format!("{WARNING}warning{WARNING:#}{BOLD}:{BOLD:#} {message}"));
+            self.write(&format!(
+                "{WARNING}warning{WARNING:#}{BOLD}:{BOLD:#} {message}"
+            ));
         }
     }
 
@@ -149,8 +159,15 @@ impl Shell {
     /// An error: what, where, why and what to do.
     pub fn report(&self, report: &Report) {
         let mut text = String::new();
-        let code = if report.code.is_empty() { String::new() } else { format!("[{}]", report.code) };
-        text.push_str(&format!("{ERROR}error{code}{ERROR:#}{BOLD}:{BOLD:#} {}\n", indent(&report.message, 0)));
+        let code = if report.code.is_empty() {
+            String::new()
+        } else {
+            format!("[{}]", report.code)
+        };
+        text.push_str(&format!(
+            "{ERROR}error{code}{ERROR:#}{BOLD}:{BOLD:#} {}\n",
+            indent(&report.message, 0)
+        ));
         if let Some(snippet) = &report.snippet {
             text.push_str(&self.snippet(snippet));
         }
@@ -168,24 +185,35 @@ impl Shell {
 
     /// The lines that an error points at, by miette.
     fn snippet(&self, snippet: &crate::diag::Snippet) -> String {
-        use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource};
+        use miette::{
+            GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource,
+        };
         let span = LabeledSpan::new_with_span(Some(snippet.label.clone()), snippet.range.clone());
         let diagnostic = MietteDiagnostic::new("").with_label(span);
-        let report = miette::Report::new(diagnostic)
-            .with_source_code(NamedSource::new(snippet.path.display().to_string(), snippet.text.clone()));
-        let theme =
-            if self.has_colors() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let report = miette::Report::new(diagnostic).with_source_code(NamedSource::new(
+            snippet.path.display().to_string(),
+            snippet.text.clone(),
+        ));
+        let theme = if self.has_colors() {
+            GraphicalTheme::unicode()
+        } else {
+            GraphicalTheme::unicode_nocolor()
+        };
         let mut text = String::new();
         let handler = GraphicalReportHandler::new_themed(theme).with_context_lines(1);
         if handler.render_report(&mut text, &*report).is_err() {
             return String::new();
         }
-        let lines: Vec<&str> = text.lines().skip_while(|line| !line.contains('╭')).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .skip_while(|line| !line.contains('╭'))
+            .collect();
         format!("{}\n", lines.join("\n").trim_end())
     }
 }
 
 /// `text` with its further lines indented.
 fn indent(text: &str, columns: usize) -> String {
-    text.trim_end().replace('\n', &format!("\n{}", " ".repeat(columns)))
+    text.trim_end()
+        .replace('\n', &format!("\n{}", " ".repeat(columns)))
 }

@@ -74,7 +74,11 @@ pub fn run(
             &crate::directive::Bootstrap::default(),
         )
     };
-    let namespace = if options.hermetic { Namespace::Hermetic } else { Namespace::Daily };
+    let namespace = if options.hermetic {
+        Namespace::Hermetic
+    } else {
+        Namespace::Daily
+    };
     let executor = LocalExecutor {
         store: &planned.store,
         namespace,
@@ -106,23 +110,24 @@ pub fn run(
     }
     let artifacts = hand_out(planned, &summary, &options.destination)?;
     if !summary.failed.is_empty() {
-        return Err(DriverError::ActionsFailed { count: summary.failed.len() });
+        return Err(DriverError::ActionsFailed {
+            count: summary.failed.len(),
+        });
     }
-    let mut built =
-        Built { executed: summary.executed, cached: summary.cached, artifacts, attestation: None };
+    let mut built = Built {
+        executed: summary.executed,
+        cached: summary.cached,
+        artifacts,
+        attestation: None,
+    };
     if options.hermetic {
         built.attestation = Some(attest(planned, &summary, &built, options)?);
     }
     Ok(built)
 }
 
-/// The top level of a system tree. Snapshots lie beside the store; their levels are put into it once.
+/// The top level of a system tree.
 fn system_root(planned: &Planned, tree: &TreeRef) -> Result<Directory, DriverError> {
-    if let Some(directory) = planned.store.read_directory(tree)? {
-        return Ok(directory);
-    }
-    let manifest = crate::toolchain::manifest(planned.store.home(), &tree.digest)?;
-    planned.store.put_tree(&manifest.encode()?)?;
     let directory = planned.store.read_directory(tree)?;
     directory.ok_or_else(|| crate::store::StoreError::MissingTree(tree.digest).into())
 }
@@ -135,11 +140,17 @@ fn hand_out(
 ) -> Result<Vec<(Artifact, PathBuf)>, DriverError> {
     let mut handed_out = Vec::new();
     for artifact in &planned.graph.artifacts {
-        let Some(outcome) = &summary.outcomes[artifact.action.0] else { continue };
-        let Some(entry) = outcome.files.get(&artifact.output) else { continue };
+        let Some(outcome) = &summary.outcomes[artifact.action.0] else {
+            continue;
+        };
+        let Some(entry) = outcome.files.get(&artifact.output) else {
+            continue;
+        };
         let path = planned.artifact_path(destination, artifact);
         let relative = planned.artifact_relative_path(artifact);
-        planned.store.export(&entry.blob, entry.executable, destination, &relative)?;
+        planned
+            .store
+            .export(&entry.blob, entry.executable, destination, &relative)?;
         handed_out.push((artifact.clone(), path));
     }
     Ok(handed_out)
@@ -162,7 +173,11 @@ fn attest(
             Some(triple) => format!("{triple}/{}/{}", planned.profile_directory, artifact.path),
             None => format!("{}/{}", planned.profile_directory, artifact.path),
         };
-        subjects.push(Subject::new(name, Sha256::of(&bytes), BlobDigest::of(&bytes)));
+        subjects.push(Subject::new(
+            name,
+            Sha256::of(&bytes),
+            BlobDigest::of(&bytes),
+        ));
     }
     let actions = planned
         .graph
@@ -179,13 +194,24 @@ fn attest(
             if let Some(tree) = &outcome.directory {
                 outputs.insert("OUT_DIR".to_owned(), tree.digest.to_hex());
             }
-            Some(ActionRecord { label: action.label.clone(), key: summary.keys[index]?, outputs })
+            Some(ActionRecord {
+                label: action.label.clone(),
+                key: summary.keys[index]?,
+                outputs,
+            })
         })
         .collect();
     // An outcome from the cache says what was enforced when it was made.
-    let enforced: BTreeSet<&str> =
-        summary.outcomes.iter().flatten().map(|outcome| outcome.sandbox.as_str()).collect();
-    let enforced = enforced.into_iter().filter_map(|record| serde_json::from_str(record).ok()).collect();
+    let enforced: BTreeSet<&str> = summary
+        .outcomes
+        .iter()
+        .flatten()
+        .map(|outcome| outcome.sandbox.as_str())
+        .collect();
+    let enforced = enforced
+        .into_iter()
+        .filter_map(|record| serde_json::from_str(record).ok())
+        .collect();
     let provenance = Provenance {
         subjects,
         parameters: options.parameters.clone(),
@@ -203,17 +229,35 @@ fn attest(
         materials: materials(planned),
         actions,
     };
-    let path = options.destination.join(&planned.profile_directory).join(ATTESTATION);
-    super::files::write(&path, &provenance.to_statement())
-        .map_err(|source| DriverError::File { path: path.clone(), verb: "written", source })?;
+    let path = options
+        .destination
+        .join(&planned.profile_directory)
+        .join(ATTESTATION);
+    super::files::write(&path, &provenance.to_statement()).map_err(|source| DriverError::File {
+        path: path.clone(),
+        verb: "written",
+        source,
+    })?;
     Ok(path)
 }
 
 fn materials(planned: &Planned) -> Vec<Material> {
     let mut materials = vec![
-        Material::tree(format!("pkg:generic/rust@{}", planned.rust.version.release), planned.rust.tree)
-            .with("rustc", planned.rust.version.verbose.lines().next().unwrap_or_default())
-            .with("host", planned.rust.version.host.clone()),
+        Material::tree(
+            format!("pkg:generic/rust@{}", planned.rust.version.release),
+            planned.rust.tree,
+        )
+        .with(
+            "rustc",
+            planned
+                .rust
+                .version
+                .verbose
+                .lines()
+                .next()
+                .unwrap_or_default(),
+        )
+        .with("host", planned.rust.version.host.clone()),
         Material::tree("pkg:generic/c-toolchain".to_owned(), planned.c.system.tree)
             .with("cc", planned.c.version.clone()),
     ];
@@ -237,13 +281,20 @@ fn package_url(planned: &Planned, id: &PackageId) -> String {
     let version = id.version().to_string().replace('+', "%2B");
     let base = format!("pkg:cargo/{}@{version}", id.name());
     match id.source().kind() {
-        SourceKind::Registry { is_crates_io: true, .. } => base,
+        SourceKind::Registry {
+            is_crates_io: true, ..
+        } => base,
         SourceKind::Registry { url, .. } => format!("{base}?repository_url={url}"),
         SourceKind::Git { url, precise, .. } => {
-            format!("{base}?vcs_url=git+{url}@{}", precise.as_deref().unwrap_or_default())
+            format!(
+                "{base}?vcs_url=git+{url}@{}",
+                precise.as_deref().unwrap_or_default()
+            )
         }
         SourceKind::Path(path) => {
-            let relative = path.strip_prefix(&planned.workspace().root).unwrap_or(Path::new(""));
+            let relative = path
+                .strip_prefix(&planned.workspace().root)
+                .unwrap_or(Path::new(""));
             if relative.as_os_str().is_empty() {
                 base
             } else {

@@ -32,7 +32,8 @@ fn put(
     std::fs::create_dir_all(parent)?;
     let mut file = tempfile::NamedTempFile::new_in(parent)?;
     fill(file.as_file_mut())?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
+    file.as_file()
+        .set_permissions(std::fs::Permissions::from_mode(mode))?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
@@ -40,9 +41,13 @@ fn put(
 /// What to do about an error of the system, where that can be said.
 pub(super) fn help(error: &io::Error) -> Option<String> {
     let help = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space and run it again; nothing is half-written",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space and run it again; nothing is half-written"
+        }
         io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only: use another directory",
-        io::ErrorKind::PermissionDenied => "look at owner and mode of the file and of the directories above it",
+        io::ErrorKind::PermissionDenied => {
+            "look at owner and mode of the file and of the directories above it"
+        }
         io::ErrorKind::NotFound => "look for a typo in the path",
         _ => return None,
     };

@@ -28,17 +28,30 @@ pub struct CrateSpec {
 impl CrateSpec {
     /// Parses `NAME` or `NAME@VERSION`; `version` is what `--version` says. A plain version means exactly that one.
     pub fn parse(text: &str, version: Option<&str>) -> Result<Self, DriverError> {
-        let request = |message: String, help: &str| DriverError::Request { message, help: Some(help.to_owned()) };
+        let request = |message: String, help: &str| DriverError::Request {
+            message,
+            help: Some(help.to_owned()),
+        };
         let (name, given) = match text.split_once('@') {
             Some((name, given)) => (name, Some(given)),
             None => (text, None),
         };
         if given.is_some() && version.is_some() {
-            return Err(request("the version is given twice".to_owned(), "use `NAME@VERSION` or `--version`"));
+            return Err(request(
+                "the version is given twice".to_owned(),
+                "use `NAME@VERSION` or `--version`",
+            ));
         }
-        let name = PackageName::new(name)
-            .map_err(|error| request(error.to_string(), "give the crate's name as the registry has it"))?;
-        let version = given.or(version).map(|text| requirement(text)).transpose()?;
+        let name = PackageName::new(name).map_err(|error| {
+            request(
+                error.to_string(),
+                "give the crate's name as the registry has it",
+            )
+        })?;
+        let version = given
+            .or(version)
+            .map(|text| requirement(text))
+            .transpose()?;
         Ok(Self { name, version })
     }
 }
@@ -69,30 +82,50 @@ pub fn lower(
     request: &BuildRequest,
     reporter: &mut dyn Reporter,
 ) -> Result<InstallPlan, DriverError> {
-    let mut registries =
-        Registries::new(context.network.clone(), context.home.join("index"), reporter)?;
+    let mut registries = Registries::new(
+        context.network.clone(),
+        context.home.join("index"),
+        reporter,
+    )?;
     let summary = choose(spec, &mut registries)?;
-    registries.reporter().status("Installing", &summary.id.to_string());
-    let worker = Worker { program: context.program.clone(), arguments: vec!["unpack-worker".into()] };
+    registries
+        .reporter()
+        .status("Installing", &summary.id.to_string());
+    let worker = Worker {
+        program: context.program.clone(),
+        arguments: vec!["unpack-worker".into()],
+    };
     let sources = Sources::new(store.clone(), worker);
-    let wanted = [Wanted { id: summary.id.clone(), locked: None, indexed: summary.checksum }];
+    let wanted = [Wanted {
+        id: summary.id.clone(),
+        locked: None,
+        indexed: summary.checksum,
+    }];
     let fetched = {
         let (clients, reporter) = registries.parts();
         sources.fetch(clients, &wanted, &mut Reporting(reporter))?
     };
-    let fetched = fetched.into_iter().next().ok_or_else(|| DriverError::Request {
-        message: format!("`{}` could not be fetched", summary.id),
-        help: None,
-    })?;
+    let fetched = fetched
+        .into_iter()
+        .next()
+        .ok_or_else(|| DriverError::Request {
+            message: format!("`{}` could not be fetched", summary.id),
+            help: None,
+        })?;
     let directory = packages::named_directory(context, store, &fetched)?;
-    let manifests =
-        ManifestContext { barriers: vec![directory.clone()], ..resolution::manifest_context(context) };
+    let manifests = ManifestContext {
+        barriers: vec![directory.clone()],
+        ..resolution::manifest_context(context)
+    };
     let workspace = load_workspace(&directory.join("Cargo.toml"), &manifests)?;
-    let rust = planning::rust_toolchain(context, &context.directory, &request.platforms)?;
+    let rust = planning::rust_toolchain(context, store, &context.directory, &request.platforms)?;
     if !workspace.lock_path().is_file() {
         return Err(no_lock(&summary.id));
     }
-    let context = Context { lock: LockMode::Demand("--hermetic"), ..context.clone() };
+    let context = Context {
+        lock: LockMode::Demand("--hermetic"),
+        ..context.clone()
+    };
     let resolved =
         resolution::resolve(&context, workspace, &rust.version.release, &mut registries)?;
     let platforms = Platforms::of(&rust);
@@ -102,9 +135,22 @@ pub fn lower(
     if let Some(root) = &resolved.workspace.root_package {
         packages.fetched.insert(root.clone(), fetched);
     }
-    let units =
-        unit::lower(&resolved.workspace, &resolved.resolve, &packages.packages, platforms, request)?;
-    Ok(InstallPlan { package: summary.id.clone(), lowered: Lowered { resolved, packages, units, rust } })
+    let units = unit::lower(
+        &resolved.workspace,
+        &resolved.resolve,
+        &packages.packages,
+        platforms,
+        request,
+    )?;
+    Ok(InstallPlan {
+        package: summary.id.clone(),
+        lowered: Lowered {
+            resolved,
+            packages,
+            units,
+            rust,
+        },
+    })
 }
 
 fn no_lock(package: &PackageId) -> DriverError {
@@ -119,15 +165,27 @@ fn no_lock(package: &PackageId) -> DriverError {
 /// The newest version that fits.
 fn choose(spec: &CrateSpec, registries: &mut Registries<'_>) -> Result<Arc<Summary>, DriverError> {
     let source = SourceId::default_registry();
-    let versions = registries.versions(&spec.name, &source).map_err(|error| DriverError::Request {
-        message: format!("the versions of `{}` cannot be had: {}", spec.name, chain(&error)),
-        help: Some("check the network, or use `--offline` with what was fetched before".to_owned()),
-    })?;
+    let versions =
+        registries
+            .versions(&spec.name, &source)
+            .map_err(|error| DriverError::Request {
+                message: format!(
+                    "the versions of `{}` cannot be had: {}",
+                    spec.name,
+                    chain(&error)
+                ),
+                help: Some(
+                    "check the network, or use `--offline` with what was fetched before".to_owned(),
+                ),
+            })?;
     let fits = |summary: &Summary| match &spec.version {
         Some(requirement) => requirement.matches(summary.id.version()),
         None => summary.id.version().pre.is_empty(),
     };
-    let exact = spec.version.as_ref().is_some_and(|requirement| requirement.to_string().starts_with('='));
+    let exact = spec
+        .version
+        .as_ref()
+        .is_some_and(|requirement| requirement.to_string().starts_with('='));
     let newest = versions
         .iter()
         .filter(|summary| fits(summary) && (exact || !summary.yanked))
@@ -141,15 +199,29 @@ fn choose(spec: &CrateSpec, registries: &mut Registries<'_>) -> Result<Arc<Summa
                 help: (!near.is_empty()).then(|| format!("did you mean {}?", near.join(" or "))),
             }
         } else {
-            let mut known: BTreeMap<&Version, bool> =
-                versions.iter().map(|summary| (summary.id.version(), summary.yanked)).collect();
+            let mut known: BTreeMap<&Version, bool> = versions
+                .iter()
+                .map(|summary| (summary.id.version(), summary.yanked))
+                .collect();
             let shown: Vec<String> = std::iter::from_fn(|| known.pop_last())
                 .take(5)
-                .map(|(version, yanked)| if yanked { format!("`{version}` (yanked)") } else { format!("`{version}`") })
+                .map(|(version, yanked)| {
+                    if yanked {
+                        format!("`{version}` (yanked)")
+                    } else {
+                        format!("`{version}`")
+                    }
+                })
                 .collect();
-            let wanted = spec.version.as_ref().map_or(String::new(), |version| format!(" `{version}`"));
+            let wanted = spec
+                .version
+                .as_ref()
+                .map_or(String::new(), |version| format!(" `{version}`"));
             DriverError::Request {
-                message: format!("`{}` has no version{wanted} that could be installed", spec.name),
+                message: format!(
+                    "`{}` has no version{wanted} that could be installed",
+                    spec.name
+                ),
                 help: Some(format!("the newest are {}", shown.join(", "))),
             }
         }
@@ -169,7 +241,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// Where programs go: what the user says, or cargo's place.
 pub fn root(context: &Context, given: Option<PathBuf>) -> Result<PathBuf, DriverError> {
     let root = given
-        .or_else(|| context.variables.get("CARGO_INSTALL_ROOT").map(PathBuf::from))
+        .or_else(|| {
+            context
+                .variables
+                .get("CARGO_INSTALL_ROOT")
+                .map(PathBuf::from)
+        })
         .or_else(|| super::cargo_home(context))
         .ok_or_else(|| DriverError::Request {
             message: "there is no place to install to".to_owned(),

@@ -10,6 +10,7 @@ use crate::registry::Event;
 
 pub mod build;
 mod files;
+mod granting;
 pub mod install;
 pub mod packages;
 pub mod planning;
@@ -148,6 +149,8 @@ stages! {
     Unit(crate::unit::UnitError) = "unit",
     /// Finding toolchains.
     Toolchain(crate::toolchain::ToolchainError) = "toolchain",
+    /// Reading policy.
+    Policy(crate::policy::PolicyError) = "policy",
     /// Planning actions.
     Plan(crate::plan::PlanError) = "plan",
     /// The store.
@@ -168,8 +171,12 @@ impl DriverError {
             DriverError::LockNeedsUpdate { why, .. } => report.causes.push(why.clone()),
             DriverError::Registry(error) => report.code = error.code().to_owned(),
             DriverError::Source(error) => report.code = error.code().to_owned(),
-            DriverError::Manifest(error) => report.snippet = error.place().map(|place| snippet(place, &report.message)),
-            DriverError::Lock(error) => report.snippet = error.place().map(|place| snippet(place, &report.message)),
+            DriverError::Manifest(error) => {
+                report.snippet = error.place().map(|place| snippet(place, &report.message))
+            }
+            DriverError::Lock(error) => {
+                report.snippet = error.place().map(|place| snippet(place, &report.message))
+            }
             _ => {}
         }
         report
@@ -188,6 +195,9 @@ fn snippet(place: &crate::manifest::text::Place, message: &str) -> Snippet {
         path: place.path.clone(),
         text: place.text.to_string(),
         range: place.range.clone(),
-        label: first.rsplit_once(": ").map_or(first, |(_, last)| last).to_owned(),
+        label: first
+            .rsplit_once(": ")
+            .map_or(first, |(_, last)| last)
+            .to_owned(),
     }
 }

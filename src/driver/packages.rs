@@ -39,23 +39,38 @@ pub fn obtain(
     registries: &mut Registries<'_>,
 ) -> Result<Packages, DriverError> {
     let mut packages = resolved.workspace.packages.clone();
-    let missing: Vec<&PackageId> = wanted.iter().filter(|id| !packages.contains_key(*id)).collect();
+    let missing: Vec<&PackageId> = wanted
+        .iter()
+        .filter(|id| !packages.contains_key(*id))
+        .collect();
     let mut requests = Vec::with_capacity(missing.len());
     for id in &missing {
-        registries.ensure(id.source()).map_err(|error| DriverError::Request {
-            message: format!("`{id}` cannot be fetched: {error}"),
-            help: Some("use a registry, or a path dependency".to_owned()),
-        })?;
-        let locked = resolved.lock.packages.get(*id).and_then(|package| package.checksum);
+        registries
+            .ensure(id.source())
+            .map_err(|error| DriverError::Request {
+                message: format!("`{id}` cannot be fetched: {error}"),
+                help: Some("use a registry, or a path dependency".to_owned()),
+            })?;
+        let locked = resolved
+            .lock
+            .packages
+            .get(*id)
+            .and_then(|package| package.checksum);
         requests.push(Wanted {
             id: (*id).clone(),
             locked: locked.map(|claim| (claim, lock_place(resolved, id))),
-            indexed: resolved.resolve.packages.get(*id).and_then(|summary| summary.checksum),
+            indexed: resolved
+                .resolve
+                .packages
+                .get(*id)
+                .and_then(|summary| summary.checksum),
         });
     }
     let fetched = {
-        let worker =
-            Worker { program: context.program.clone(), arguments: vec!["unpack-worker".into()] };
+        let worker = Worker {
+            program: context.program.clone(),
+            arguments: vec!["unpack-worker".into()],
+        };
         let sources = Sources::new(store.clone(), worker);
         let (clients, reporter) = registries.parts();
         sources.fetch(clients, &requests, &mut Reporting(reporter))?
@@ -65,7 +80,11 @@ pub fn obtain(
         .into_par_iter()
         .map(|fetched| {
             let directory = named_directory(context, store, &fetched)?;
-            let package = read_package(&directory.join("Cargo.toml"), fetched.id.source(), &manifests)?;
+            let package = read_package(
+                &directory.join("Cargo.toml"),
+                fetched.id.source(),
+                &manifests,
+            )?;
             Ok((fetched.id.clone(), Arc::new(package), fetched))
         })
         .collect::<Result<_, DriverError>>()?;
@@ -91,7 +110,11 @@ fn lock_place(resolved: &Resolved, id: &PackageId) -> String {
 }
 
 /// The directory of an unpacked package, by a path that ends in `<name>-<version>`.
-pub(super) fn named_directory(context: &Context, store: &Store, fetched: &Fetched) -> Result<PathBuf, DriverError> {
+pub(super) fn named_directory(
+    context: &Context,
+    store: &Store,
+    fetched: &Fetched,
+) -> Result<PathBuf, DriverError> {
     let id = &fetched.id;
     let parent = context.home.join("src").join(source_directory(id.source()));
     let link = parent.join(format!("{}-{}", id.name(), id.version()));
@@ -101,18 +124,29 @@ pub(super) fn named_directory(context: &Context, store: &Store, fetched: &Fetche
     }
     let make = |link: &Path| {
         std::fs::create_dir_all(&parent)?;
-        let temporary = parent.join(format!(".{}-{}.{}", id.name(), id.version(), std::process::id()));
+        let temporary = parent.join(format!(
+            ".{}-{}.{}",
+            id.name(),
+            id.version(),
+            std::process::id()
+        ));
         let _ = std::fs::remove_file(&temporary);
         std::os::unix::fs::symlink(&tree, &temporary)?;
         std::fs::rename(&temporary, link)
     };
-    make(&link).map_err(|source| DriverError::File { path: link.clone(), verb: "written", source })?;
+    make(&link).map_err(|source| DriverError::File {
+        path: link.clone(),
+        verb: "written",
+        source,
+    })?;
     Ok(link)
 }
 
 fn source_directory(source: &SourceId) -> String {
     match source.kind() {
-        SourceKind::Registry { is_crates_io: true, .. } => "default".to_owned(),
+        SourceKind::Registry {
+            is_crates_io: true, ..
+        } => "default".to_owned(),
         SourceKind::Registry { url, .. } => blake3::hash(url.as_bytes()).to_hex()[..16].to_owned(),
         SourceKind::Git { url, precise, .. } => {
             let address = format!("{url}#{}", precise.as_deref().unwrap_or_default());

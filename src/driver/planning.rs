@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::driver::granting;
 use crate::driver::packages::{self, Packages};
 use crate::driver::registries::Registries;
 use crate::driver::resolution::{self, Resolved};
@@ -14,13 +15,14 @@ use crate::package::PackageId;
 use crate::path::RelPath;
 use crate::plan::graph::{ActionGraph, ActionKind, Artifact};
 use crate::plan::layout::Layout;
-use crate::plan::{Granted, PlanInput, plan};
+use crate::plan::{PlanInput, plan};
+use crate::policy::{BuildMode, Policy};
 use crate::sandbox::{Isolation, SandboxProfile};
 use crate::store::Store;
+use crate::toolchain;
 use crate::toolchain::c::CRequest;
 use crate::toolchain::model::{CToolchain, RustToolchain, SystemTree};
 use crate::toolchain::rustup::RustRequest;
-use crate::toolchain;
 use crate::tree::{BlobRef, TreeRef};
 use crate::unit::{self, BuildRequest, Platforms, UnitGraph};
 
@@ -33,6 +35,8 @@ pub struct PlanOptions {
     pub rustc_json: &'static str,
     /// Which layers are demanded of the sandbox.
     pub isolation: Isolation,
+    /// Whether what is built ships; only otherwise do the grants of `[dev]` count.
+    pub mode: BuildMode,
 }
 
 /// A resolved workspace and the units of one build of it.
@@ -100,15 +104,22 @@ impl Planned {
         }
         self.packages.iter().find_map(|(id, package)| {
             let beneath = format!("{}/", self.layout.source(id));
-            path.strip_prefix(&beneath).map(|relative| package.root().join(relative))
+            path.strip_prefix(&beneath)
+                .map(|relative| package.root().join(relative))
         })
     }
 
     /// Where an artifact goes, below `target/kiln`.
     pub fn artifact_relative_path(&self, artifact: &Artifact) -> RelPath {
-        let triple = artifact.triple.as_ref().map_or(String::new(), |triple| format!("{triple}/"));
-        RelPath::new(format!("{triple}{}/{}", self.profile_directory, artifact.path))
-            .expect("a triple, a profile's name and a relative path are made of whole components")
+        let triple = artifact
+            .triple
+            .as_ref()
+            .map_or(String::new(), |triple| format!("{triple}/"));
+        RelPath::new(format!(
+            "{triple}{}/{}",
+            self.profile_directory, artifact.path
+        ))
+        .expect("a triple, a profile's name and a relative path are made of whole components")
     }
 
     /// Where an artifact goes, below the directory `destination` (`target/kiln`).
@@ -118,7 +129,9 @@ impl Planned {
 
     /// Where the user finds what a build script wrote.
     pub fn out_dir_for_user(&self, outcome: &Outcome) -> PathBuf {
-        let tree = outcome.directory.and_then(|tree| self.store.materialize(&tree).ok());
+        let tree = outcome
+            .directory
+            .and_then(|tree| self.store.materialize(&tree).ok());
         tree.unwrap_or_default()
     }
 
@@ -140,24 +153,29 @@ impl Planned {
 /// The Rust toolchain for the directory `root`, with what it says of `targets`.
 pub fn rust_toolchain(
     context: &Context,
+    store: &Store,
     root: &Path,
     targets: &[String],
 ) -> Result<RustToolchain, DriverError> {
     let request = RustRequest {
-        env: context.variables.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        env: context
+            .variables
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
         cwd: root.to_owned(),
         toolchain_override: context.toolchain.clone(),
         rustc: context.variables.get("RUSTC").map(PathBuf::from),
         allow_toolchain_path: false,
     };
     let choice = toolchain::rustup::choose(&request)?;
-    Ok(toolchain::rust::load(&context.home, &choice, targets)?)
+    Ok(toolchain::rust::load(store, &choice, targets)?)
 }
 
 /// The C toolchain of the machine.
-fn c_toolchain(context: &Context, rust: &RustToolchain) -> Result<CToolchain, DriverError> {
+fn c_toolchain(store: &Store, rust: &RustToolchain) -> Result<CToolchain, DriverError> {
     Ok(toolchain::c::discover(&CRequest {
-        home: &context.home,
+        store,
         compiler: None,
         search: &system_search(),
         rust,
@@ -180,21 +198,30 @@ pub fn lower(
     for warning in &workspace.warnings {
         reporter.warning(warning);
     }
-    let rust = rust_toolchain(context, &workspace.root, &request.platforms)?;
+    let rust = rust_toolchain(context, store, &workspace.root, &request.platforms)?;
     let cache = context.home.join("index");
     let mut registries = Registries::new(context.network.clone(), cache, reporter)?;
-    let resolved =
-        resolution::resolve(context, workspace, &rust.version.release, &mut registries)?;
+    let resolved = resolution::resolve(context, workspace, &rust.version.release, &mut registries)?;
     let platforms = Platforms::of(&rust);
     let wanted =
         unit::accessible_packages(&resolved.workspace, &resolved.resolve, platforms, request)?;
     let packages = packages::obtain(context, store, &resolved, &wanted, &mut registries)?;
-    let units =
-        unit::lower(&resolved.workspace, &resolved.resolve, &packages.packages, platforms, request)?;
+    let units = unit::lower(
+        &resolved.workspace,
+        &resolved.resolve,
+        &packages.packages,
+        platforms,
+        request,
+    )?;
     for warning in &units.warnings {
         registries.reporter().warning(warning);
     }
-    Ok(Lowered { resolved, packages, units, rust })
+    Ok(Lowered {
+        resolved,
+        packages,
+        units,
+        rust,
+    })
 }
 
 /// Plans the actions of `lowered`.
@@ -206,11 +233,16 @@ pub fn plan_actions(
     options: &PlanOptions,
     reporter: &mut dyn Reporter,
 ) -> Result<Planned, DriverError> {
-    let Lowered { resolved, packages, units, rust } = lowered;
+    let Lowered {
+        resolved,
+        packages,
+        units,
+        rust,
+    } = lowered;
     let Packages { packages, fetched } = packages;
-    //POLICY
+    let policy = Policy::load(&resolved.workspace.root)?;
     let profiles = sandbox_profiles()?;
-    let c = c_toolchain(context, &rust)?;
+    let c = c_toolchain(store, &rust)?;
     let lto = unit::lto::lto_modes(&units);
 
     let used: BTreeSet<&PackageId> = units.units.iter().map(|unit| &unit.package).collect();
@@ -223,14 +255,25 @@ pub fn plan_actions(
         sources.insert((*id).clone(), tree);
     }
 
-    let mut granted = BTreeMap::new();
-    let mut reasons = BTreeMap::new();
-    //POLICYBLOCK
+    let grants = granting::grant(
+        context,
+        store,
+        &policy,
+        &units,
+        &c,
+        &system_search(),
+        options.mode,
+    )?;
 
-    let profile_digests: BTreeMap<String, String> =
-        profiles.iter().map(|(name, profile)| (name.clone(), profile.digest().to_hex())).collect();
-    let primary: BTreeSet<PackageId> =
-        units.roots.iter().map(|root| units.unit(*root).package.clone()).collect();
+    let profile_digests: BTreeMap<String, String> = profiles
+        .iter()
+        .map(|(name, profile)| (name.clone(), profile.digest().to_hex()))
+        .collect();
+    let primary: BTreeSet<PackageId> = units
+        .roots
+        .iter()
+        .map(|root| units.unit(*root).package.clone())
+        .collect();
     let profile_directory = profile_directory(request);
     let configured_environment = BTreeMap::new();
     let graph = plan(&PlanInput {
@@ -241,8 +284,8 @@ pub fn plan_actions(
         sources: &sources,
         rust: &rust,
         runtime: &c.system,
-        system: &c.system,
-        granted: &granted,
+        system: &grants.linking,
+        granted: &grants.packages,
         layout: &options.layout,
         rustflags: &[],
         configured_environment: &configured_environment,
@@ -252,10 +295,17 @@ pub fn plan_actions(
         primary: &primary,
         profile_directory: &profile_directory,
     })?;
-    let systems = std::iter::once(&c.system)
-        .chain(granted.values().map(|granted| &granted.system))
+    let systems = [&c.system, &grants.linking]
+        .into_iter()
+        .chain(grants.packages.values().map(|granted| &granted.system))
         .map(|system| {
-            (TreeRef { digest: system.tree, size_bytes: system.tree_size_bytes }, system.clone())
+            (
+                TreeRef {
+                    digest: system.tree,
+                    size_bytes: system.tree_size_bytes,
+                },
+                system.clone(),
+            )
         })
         .collect();
     Ok(Planned {
@@ -271,7 +321,7 @@ pub fn plan_actions(
         c,
         systems,
         profiles,
-        grants: reasons,
+        grants: grants.reasons,
         profile_directory,
     })
 }
@@ -309,11 +359,17 @@ fn snapshot(
         }
         let path = root.join(relative);
         let name = path.file_name().unwrap_or_default();
-        [".git", ".hg", ".jj", ".svn"].iter().any(|control| name == *control)
+        [".git", ".hg", ".jj", ".svn"]
+            .iter()
+            .any(|control| name == *control)
             || path == target
             || path.join("CACHEDIR.TAG").exists()
     };
-    let above = if root.starts_with(&workspace.root) { &workspace.root } else { root };
+    let above = if root.starts_with(&workspace.root) {
+        &workspace.root
+    } else {
+        root
+    };
     let snapshot = store.snapshot(root, &exclude, above)?;
     for left_out in &snapshot.left_out {
         reporter.warning(&format!(

@@ -63,7 +63,10 @@ impl<'a> Registries<'a> {
     }
 
     /// Makes sure that there is a client for `source`.
-    pub(super) fn ensure(&mut self, source: &SourceId) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    pub(super) fn ensure(
+        &mut self,
+        source: &SourceId,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         if self.clients.contains_key(source) {
             return Ok(());
         }
@@ -86,20 +89,28 @@ impl<'a> Registries<'a> {
         name: &PackageName,
         source: &SourceId,
     ) -> Result<(&mut Client, Reporting<'_>), VersionsError> {
-        self.ensure(source).map_err(|error| VersionsError { name: name.clone(), source: error })?;
+        self.ensure(source).map_err(|error| VersionsError {
+            name: name.clone(),
+            source: error,
+        })?;
         let client = self.clients.get_mut(source).expect("it was just put there");
         Ok((client, Reporting(self.reporter)))
     }
 
     fn load(&mut self, source: &SourceId, names: &[PackageName]) -> Result<(), VersionsError> {
-        let Some(first) = names.first() else { return Ok(()) };
+        let Some(first) = names.first() else {
+            return Ok(());
+        };
         let (client, mut progress) = self.client(first, source)?;
         let found = client
             .summaries(names, &mut progress)
-            .map_err(|error| VersionsError { name: first.clone(), source: Box::new(error) })?;
+            .map_err(|error| VersionsError {
+                name: first.clone(),
+                source: Box::new(error),
+            })?;
         for (name, index) in found {
-            let summaries: Vec<Arc<Summary>> = index.summaries.iter().cloned().map(Arc::new).collect();
-            self.versions.insert((name, source.clone()), summaries.into());
+            self.versions
+                .insert((name, source.clone()), index.summaries.clone());
         }
         Ok(())
     }
@@ -132,9 +143,13 @@ impl Versions for Registries<'_> {
     }
 
     fn similar_names(&mut self, name: &PackageName, source: &SourceId) -> Vec<PackageName> {
-        let Ok((client, mut progress)) = self.client(name, source) else { return Vec::new() };
+        let Ok((client, mut progress)) = self.client(name, source) else {
+            return Vec::new();
+        };
         let near = client.near_names(name, &mut progress).unwrap_or_default();
-        near.iter().filter_map(|name| PackageName::new(name).ok()).collect()
+        near.iter()
+            .filter_map(|name| PackageName::new(name).ok())
+            .collect()
     }
 }
 
@@ -151,7 +166,9 @@ impl Summaries for Registries<'_> {
                 .iter()
                 .map(|package| (package.name().clone(), package.version().clone()))
                 .collect();
-            let Ok((client, mut progress)) = self.client(packages[0].name(), source) else { continue };
+            let Ok((client, mut progress)) = self.client(packages[0].name(), source) else {
+                continue;
+            };
             // If one of them cannot be had, each is asked for by itself, and that one fails.
             if let Ok(summaries) = client.locked(&wanted, &mut progress) {
                 for (package, summary) in packages.into_iter().zip(summaries) {
@@ -175,8 +192,13 @@ impl Summaries for Registries<'_> {
                 }
                 Ok(summary)
             }
-            Err(RegistryError::NoSuchPackage { .. } | RegistryError::NoSuchVersion { .. }) => Ok(None),
-            Err(error) => Err(VersionsError { name: package.name().clone(), source: Box::new(error) }),
+            Err(RegistryError::NoSuchPackage { .. } | RegistryError::NoSuchVersion { .. }) => {
+                Ok(None)
+            }
+            Err(error) => Err(VersionsError {
+                name: package.name().clone(),
+                source: Box::new(error),
+            }),
         }
     }
 }

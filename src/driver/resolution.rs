@@ -38,7 +38,10 @@ pub fn manifest_context(context: &Context) -> ManifestContext {
         barriers.push(home);
     }
     barriers.push(context.home.clone());
-    ManifestContext { barriers, ..ManifestContext::default() }
+    ManifestContext {
+        barriers,
+        ..ManifestContext::default()
+    }
 }
 
 /// Decides every dependency of `workspace`: by its lock, or anew where the lock is missing or does not fit and may be
@@ -56,7 +59,12 @@ pub fn resolve(
         match from_lock(&workspace, &located, registries)? {
             Ok(resolve) => {
                 let lock_text = text.clone();
-                return Ok(Resolved { workspace, resolve, lock: located, lock_text });
+                return Ok(Resolved {
+                    workspace,
+                    resolve,
+                    lock: located,
+                    lock_text,
+                });
             }
             Err(out_of_date) => reason = Some(out_of_date),
         }
@@ -83,24 +91,47 @@ pub fn regenerate(
     let lock_text = match Lock::rewrite(&resolve, &workspace, before) {
         None => previous.map(|(_, text)| text).unwrap_or_default(),
         Some(text) => {
-            super::files::write(&path, text.as_bytes())
-                .map_err(|source| DriverError::File { path: path.clone(), verb: "written", source })?;
+            super::files::write(&path, text.as_bytes()).map_err(|source| DriverError::File {
+                path: path.clone(),
+                verb: "written",
+                source,
+            })?;
             let added = resolve
                 .packages
                 .keys()
-                .filter(|id| located.as_ref().is_none_or(|lock| !lock.packages.contains_key(*id)))
+                .filter(|id| {
+                    located
+                        .as_ref()
+                        .is_none_or(|lock| !lock.packages.contains_key(*id))
+                })
                 .filter(|id| !id.source().is_path())
                 .count();
-            let packages = if added == 1 { "1 package".to_owned() } else { format!("{added} packages") };
-            registries.reporter().status("Locking", &format!("{packages} to latest compatible versions"));
+            let packages = if added == 1 {
+                "1 package".to_owned()
+            } else {
+                format!("{added} packages")
+            };
+            registries.reporter().status(
+                "Locking",
+                &format!("{packages} to latest compatible versions"),
+            );
             text
         }
     };
     let lock = Lock::parse_for(&path, &lock_text, &workspace)?.locate(&workspace);
-    Ok(Resolved { workspace, resolve, lock, lock_text })
+    Ok(Resolved {
+        workspace,
+        resolve,
+        lock,
+        lock_text,
+    })
 }
 
-fn needs_update(workspace: &Workspace, flag: &'static str, reason: Option<&OutOfDate>) -> DriverError {
+fn needs_update(
+    workspace: &Workspace,
+    flag: &'static str,
+    reason: Option<&OutOfDate>,
+) -> DriverError {
     DriverError::LockNeedsUpdate {
         path: workspace.lock_path(),
         flag,

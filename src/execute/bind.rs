@@ -71,7 +71,10 @@ pub trait Known {
 }
 
 /// Binds `planned`.
-pub fn bind<'a>(planned: &'a PlannedAction, known: &impl Known) -> Result<BoundAction<'a>, BindError> {
+pub fn bind<'a>(
+    planned: &'a PlannedAction,
+    known: &impl Known,
+) -> Result<BoundAction<'a>, BindError> {
     let mut argv = vec![planned.program.as_str().to_owned()];
     for argument in &planned.arguments {
         push_argument(&mut argv, argument, known)?;
@@ -79,17 +82,32 @@ pub fn bind<'a>(planned: &'a PlannedAction, known: &impl Known) -> Result<BoundA
     let environment = environment(planned, known)?;
     let inputs = inputs(planned, known)?;
     let key = key(planned, &argv, &environment, &inputs, known)?;
-    Ok(BoundAction { planned, key, argv, environment, inputs })
+    Ok(BoundAction {
+        planned,
+        key,
+        argv,
+        environment,
+        inputs,
+    })
 }
 
-fn directives<'k>(known: &'k impl Known, action: ActionIndex) -> Result<&'k BuildScriptOutput, BindError> {
+fn directives<'k>(
+    known: &'k impl Known,
+    action: ActionIndex,
+) -> Result<&'k BuildScriptOutput, BindError> {
     known
         .outcome(action)
         .and_then(|outcome| outcome.directives.as_deref())
-        .ok_or_else(|| BindError::MissingOutput { name: "the build script's directives".to_owned() })
+        .ok_or_else(|| BindError::MissingOutput {
+            name: "the build script's directives".to_owned(),
+        })
 }
 
-fn push_argument(argv: &mut Vec<String>, argument: &Argument, known: &impl Known) -> Result<(), BindError> {
+fn push_argument(
+    argv: &mut Vec<String>,
+    argument: &Argument,
+    known: &impl Known,
+) -> Result<(), BindError> {
     match argument {
         Argument::Text(text) => argv.push(text.clone()),
         Argument::LibraryPaths(of) => {
@@ -97,7 +115,10 @@ fn push_argument(argv: &mut Vec<String>, argument: &Argument, known: &impl Known
             for action in of {
                 let out_dir = known.out_dir(*action).as_str();
                 paths.extend(
-                    directives(known, *action)?.library_paths.iter().map(|path| (path.as_str(), out_dir)),
+                    directives(known, *action)?
+                        .library_paths
+                        .iter()
+                        .map(|path| (path.as_str(), out_dir)),
                 );
             }
             for path in BuildScriptOutput::order_search_paths(paths) {
@@ -129,7 +150,10 @@ fn push_argument(argv: &mut Vec<String>, argument: &Argument, known: &impl Known
     Ok(())
 }
 
-fn environment(planned: &PlannedAction, known: &impl Known) -> Result<BTreeMap<String, String>, BindError> {
+fn environment(
+    planned: &PlannedAction,
+    known: &impl Known,
+) -> Result<BTreeMap<String, String>, BindError> {
     let mut environment = planned.environment.clone();
     for action in &planned.environment_of {
         for (name, value) in &directives(known, *action)?.env {
@@ -147,27 +171,46 @@ fn environment(planned: &PlannedAction, known: &impl Known) -> Result<BTreeMap<S
 }
 
 fn inputs(planned: &PlannedAction, known: &impl Known) -> Result<Vec<BoundInput>, BindError> {
-    let missing = |name: &str| BindError::MissingOutput { name: name.to_owned() };
+    let missing = |name: &str| BindError::MissingOutput {
+        name: name.to_owned(),
+    };
     let bind = |input: &crate::plan::graph::Input| {
         let at = input.at.clone();
         match &input.source {
-            InputSource::Tree(tree) => Ok(BoundInput { at, tree: *tree, level: None }),
+            InputSource::Tree(tree) => Ok(BoundInput {
+                at,
+                tree: *tree,
+                level: None,
+            }),
             InputSource::OutDir(action) => {
                 let outcome = known.outcome(*action).ok_or_else(|| missing("OUT_DIR"))?;
                 let tree = outcome.directory.ok_or_else(|| missing("OUT_DIR"))?;
-                Ok(BoundInput { at, tree, level: None })
+                Ok(BoundInput {
+                    at,
+                    tree,
+                    level: None,
+                })
             }
             InputSource::Files { action, names } => {
-                let outcome = known.outcome(*action).ok_or_else(|| missing(&names.join("`, `")))?;
+                let outcome = known
+                    .outcome(*action)
+                    .ok_or_else(|| missing(&names.join("`, `")))?;
                 let mut level = Directory::new();
                 for name in names {
                     let output = outcome.files.get(name).ok_or_else(|| missing(name))?;
                     level.insert(
                         name,
-                        Entry::File { blob: output.blob, executable: output.executable },
+                        Entry::File {
+                            blob: output.blob,
+                            executable: output.executable,
+                        },
                     )?;
                 }
-                Ok(BoundInput { at, tree: level.tree_ref(), level: Some(Arc::new(level)) })
+                Ok(BoundInput {
+                    at,
+                    tree: level.tree_ref(),
+                    level: Some(Arc::new(level)),
+                })
             }
         }
     };
@@ -182,18 +225,28 @@ fn key(
     known: &impl Known,
 ) -> Result<ActionKey, BindError> {
     let output_paths: BTreeSet<String> = match &planned.outputs {
-        Outputs::Files(files) => {
-            files.iter().map(|file| format!("{}/{}", relative(&planned.output_directory), file.name)).collect()
+        Outputs::Files(files) => files
+            .iter()
+            .map(|file| format!("{}/{}", relative(&planned.output_directory), file.name))
+            .collect(),
+        Outputs::OutDir | Outputs::Directory => {
+            BTreeSet::from([relative(&planned.output_directory)])
         }
-        Outputs::OutDir | Outputs::Directory => BTreeSet::from([relative(&planned.output_directory)]),
     };
-    let platform =
-        reapi::Platform::canonical(planned.platform.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let platform = reapi::Platform::canonical(
+        planned
+            .platform
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
     let command = reapi::Command {
         arguments: argv.to_vec(),
         environment_variables: environment
             .iter()
-            .map(|(name, value)| reapi::EnvironmentVariable { name: name.clone(), value: value.clone() })
+            .map(|(name, value)| reapi::EnvironmentVariable {
+                name: name.clone(),
+                value: value.clone(),
+            })
             .collect(),
         output_paths: output_paths.into_iter().collect(),
         working_directory: relative(&planned.directory),
@@ -219,7 +272,9 @@ fn input_root(
     let mut builder = TreeBuilder::new();
     let system = known
         .system_root(planned.system)
-        .ok_or_else(|| BindError::MissingOutput { name: "the system tree".to_owned() })?;
+        .ok_or_else(|| BindError::MissingOutput {
+            name: "the system tree".to_owned(),
+        })?;
     for (name, entry) in system.iter() {
         let path = top(name)?;
         match entry {
@@ -237,5 +292,7 @@ fn input_root(
 }
 
 fn top(name: &str) -> Result<RelPath, BindError> {
-    RelPath::new(name).map_err(|_| BindError::MissingOutput { name: format!("a system tree without `{name}`") })
+    RelPath::new(name).map_err(|_| BindError::MissingOutput {
+        name: format!("a system tree without `{name}`"),
+    })
 }

@@ -15,7 +15,9 @@ pub(super) fn descriptors(client: &jobserver::Client) -> io::Result<(OwnedFd, Ow
     let (read, write) = numbers(client)
         .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "the jobserver is not a pipe"))?;
     let read = File::open(format!("/proc/self/fd/{read}"))?;
-    let write = OpenOptions::new().write(true).open(format!("/proc/self/fd/{write}"))?;
+    let write = OpenOptions::new()
+        .write(true)
+        .open(format!("/proc/self/fd/{write}"))?;
     Ok((read.into(), write.into()))
 }
 
@@ -23,8 +25,13 @@ pub(super) fn descriptors(client: &jobserver::Client) -> io::Result<(OwnedFd, Ow
 fn numbers(client: &jobserver::Client) -> Option<(i32, i32)> {
     let mut command = Command::new("make");
     client.configure_make(&mut command);
-    let flags = command.get_envs().find_map(|(name, value)| (name == "MAKEFLAGS").then_some(value)?)?;
-    let auth = flags.to_str()?.split_whitespace().find_map(|flag| flag.strip_prefix("--jobserver-auth="))?;
+    let flags = command
+        .get_envs()
+        .find_map(|(name, value)| (name == "MAKEFLAGS").then_some(value)?)?;
+    let auth = flags
+        .to_str()?
+        .split_whitespace()
+        .find_map(|flag| flag.strip_prefix("--jobserver-auth="))?;
     let (read, write) = auth.split_once(',')?;
     Some((read.parse().ok()?, write.parse().ok()?))
 }

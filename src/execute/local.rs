@@ -31,7 +31,8 @@ use crate::tree::{BlobRef, EncodedTree, TreeRef};
 use crate::unit::graph::UnitIndex;
 
 /// Parses what the build script of a unit printed.
-pub type ParseDirectives<'a> = dyn Fn(UnitIndex, &[u8]) -> Result<BuildScriptOutput, DirectiveError> + Sync + 'a;
+pub type ParseDirectives<'a> =
+    dyn Fn(UnitIndex, &[u8]) -> Result<BuildScriptOutput, DirectiveError> + Sync + 'a;
 
 /// What the executor needs of the build around it.
 pub struct LocalExecutor<'a> {
@@ -68,7 +69,10 @@ pub struct RunningActions {
 
 impl RunningActions {
     fn add(&self, canceller: Canceller) {
-        let mut cancellers = self.cancellers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut cancellers = self
+            .cancellers
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if self.is_interrupted() {
             canceller.cancel();
         }
@@ -77,7 +81,10 @@ impl RunningActions {
 
     fn cancel_all(&self) {
         self.interrupted.store(true, Ordering::SeqCst);
-        let cancellers = self.cancellers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let cancellers = self
+            .cancellers
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         cancellers.iter().for_each(Canceller::cancel);
     }
 
@@ -157,9 +164,10 @@ impl ActionFailure {
             ActionFailure::Sandbox(error) => error.help(),
             ActionFailure::Store(error) => error.help(),
             ActionFailure::Directives(error) => error.help(),
-            ActionFailure::TimedOut { .. } | ActionFailure::TooMuchOutput => {
-                Some("raise the limit in `[limits]` of `kiln.toml` if the action really needs it".to_owned())
-            }
+            ActionFailure::TimedOut { .. } | ActionFailure::TooMuchOutput => Some(
+                "raise the limit in `[limits]` of `kiln.toml` if the action really needs it"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
@@ -173,21 +181,28 @@ impl From<StoreError> for ActionFailure {
 
 impl std::fmt::Debug for LocalExecutor<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LocalExecutor").field("isolation", &self.isolation).finish_non_exhaustive()
+        f.debug_struct("LocalExecutor")
+            .field("isolation", &self.isolation)
+            .finish_non_exhaustive()
     }
 }
 
 impl Executor for LocalExecutor<'_> {
     fn lookup(&self, bound: &BoundAction<'_>) -> Option<Outcome> {
         // Whatever is wrong with a stored result, it is made again.
-        let stored = self.store.action_result(self.namespace, &bound.key).ok()??;
+        let stored = self
+            .store
+            .action_result(self.namespace, &bound.key)
+            .ok()??;
         let mut outcome = Outcome::from_reapi(bound.planned, &stored).ok()?;
         if bound.planned.kind == ActionKind::RunBuildScript {
             let stdout = match outcome.stdout {
                 Some(blob) => self.store.read_blob(&blob).ok()??,
                 None => Vec::new(),
             };
-            outcome.directives = Some(Arc::new((self.parse_directives)(bound.planned.unit, &stdout).ok()?));
+            outcome.directives = Some(Arc::new(
+                (self.parse_directives)(bound.planned.unit, &stdout).ok()?,
+            ));
         }
         Some(outcome)
     }
@@ -219,13 +234,21 @@ impl Executor for LocalExecutor<'_> {
         }
         let (stderr, announced) = stderr.finish()?;
         match end.ended {
-            Ended::TimedOut => return Err(ActionFailure::TimedOut { seconds: end.wall.as_secs() }),
+            Ended::TimedOut => {
+                return Err(ActionFailure::TimedOut {
+                    seconds: end.wall.as_secs(),
+                });
+            }
             Ended::TooMuchOutput => return Err(ActionFailure::TooMuchOutput),
             Ended::Itself | Ended::Cancelled => {}
         }
         if !end.success() {
             let status = describe_status(end.status);
-            return Err(ActionFailure::Process(FailedProcess { status, stdout, stderr }));
+            return Err(ActionFailure::Process(FailedProcess {
+                status,
+                stdout,
+                stderr,
+            }));
         }
         let mut outcome = self.capture(bound, &out, announced)?;
         if bound.planned.kind == ActionKind::RunBuildScript {
@@ -241,7 +264,8 @@ impl Executor for LocalExecutor<'_> {
         outcome.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         outcome.sandbox = sandbox;
         let result = outcome.to_reapi(bound.planned);
-        self.store.put_action_result(self.namespace, &bound.key, &result)?;
+        self.store
+            .put_action_result(self.namespace, &bound.key, &result)?;
         Ok(outcome)
     }
 
@@ -252,16 +276,25 @@ impl Executor for LocalExecutor<'_> {
 
 impl LocalExecutor<'_> {
     fn put_output(&self, bytes: &[u8]) -> Result<Option<BlobRef>, StoreError> {
-        (!bytes.is_empty()).then(|| self.store.put_bytes(bytes)).transpose()
+        (!bytes.is_empty())
+            .then(|| self.store.put_bytes(bytes))
+            .transpose()
     }
 
     fn request(&self, bound: &BoundAction<'_>, out: &Path) -> Result<Request<'_>, ActionFailure> {
         let planned = bound.planned;
-        let system = self.systems.get(&planned.system).ok_or_else(|| ActionFailure::MissingOutput {
-            name: "the system tree of the plan".to_owned(),
-        })?;
+        let system =
+            self.systems
+                .get(&planned.system)
+                .ok_or_else(|| ActionFailure::MissingOutput {
+                    name: "the system tree of the plan".to_owned(),
+                })?;
         let mut mounts = Vec::new();
-        let read = |host: std::path::PathBuf, at: SandboxPath| Mount { host, at, access: Access::Read };
+        let read = |host: std::path::PathBuf, at: SandboxPath| Mount {
+            host,
+            at,
+            access: Access::Read,
+        };
         for entry in &system.entries {
             let at = SandboxPath::new(format!("/{entry}")).map_err(bad_path)?;
             mounts.push(read(system.root.join(entry), at));
@@ -277,7 +310,10 @@ impl LocalExecutor<'_> {
             }
             if let Some(level) = &input.level {
                 let levels = BTreeMap::from([(input.tree.digest, level.encode())]);
-                self.store.put_tree(&EncodedTree { root: input.tree, levels })?;
+                self.store.put_tree(&EncodedTree {
+                    root: input.tree,
+                    levels,
+                })?;
             }
             mounts.push(read(self.store.materialize(&input.tree)?, input.at.clone()));
         }
@@ -290,18 +326,28 @@ impl LocalExecutor<'_> {
         mounts.sort_by(|left, right| left.at.cmp(&right.at));
         let mut links = Vec::new();
         for (name, target) in &system.links {
-            links.push((SandboxPath::new(format!("/{name}")).map_err(bad_path)?, target.clone()));
+            links.push((
+                SandboxPath::new(format!("/{name}")).map_err(bad_path)?,
+                target.clone(),
+            ));
         }
         let name = planned.kind.profile();
-        let profile = self.profiles.get(name).ok_or_else(|| ActionFailure::MissingOutput {
-            name: format!("the sandbox profile {name}"),
-        })?;
+        let profile = self
+            .profiles
+            .get(name)
+            .ok_or_else(|| ActionFailure::MissingOutput {
+                name: format!("the sandbox profile {name}"),
+            })?;
         Ok(Request {
             isolation: self.isolation,
             profile,
             program: planned.program.clone(),
             argv: bound.argv.iter().map(Into::into).collect(),
-            env: bound.environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            env: bound
+                .environment
+                .iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
             cwd: planned.directory.clone(),
             mounts,
             links,
@@ -316,7 +362,8 @@ impl LocalExecutor<'_> {
     /// Copies of the jobserver's two ends, under the numbers that the environment names.
     fn jobserver_descriptors(&self) -> Result<Vec<(OwnedFd, i32)>, ActionFailure> {
         let (read, write) = JOBSERVER_DESCRIPTORS;
-        let (from, to) = crate::execute::jobserver::descriptors(self.jobserver).map_err(ActionFailure::Jobserver)?;
+        let (from, to) = crate::execute::jobserver::descriptors(self.jobserver)
+            .map_err(ActionFailure::Jobserver)?;
         Ok(vec![(from, read), (to, write)])
     }
 
@@ -326,7 +373,11 @@ impl LocalExecutor<'_> {
         let path = out.join(name);
         let metadata = match std::fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_file() => metadata,
-            _ => return Err(ActionFailure::MissingOutput { name: name.to_owned() }),
+            _ => {
+                return Err(ActionFailure::MissingOutput {
+                    name: name.to_owned(),
+                });
+            }
         };
         let executable = metadata.permissions().mode() & 0o100 != 0;
         let blob = self.store.put_file(&path, Ingest::Move, executable)?;
@@ -347,13 +398,19 @@ impl LocalExecutor<'_> {
                     outcome.files.insert(file.name.clone(), entry);
                 }
                 if let Some((name, entry)) = announced
-                    && outcome.files.get(&name).is_none_or(|now| now.blob != entry.blob)
+                    && outcome
+                        .files
+                        .get(&name)
+                        .is_none_or(|now| now.blob != entry.blob)
                 {
                     return Err(ActionFailure::ChangedMetadata { name });
                 }
             }
             Outputs::OutDir | Outputs::Directory => {
-                outcome.directory = Some(self.store.capture_directory(out, &CaptureLimits::default())?);
+                outcome.directory = Some(
+                    self.store
+                        .capture_directory(out, &CaptureLimits::default())?,
+                );
             }
         }
         Ok(outcome)
@@ -361,7 +418,9 @@ impl LocalExecutor<'_> {
 }
 
 fn bad_path(error: crate::path::PathError) -> ActionFailure {
-    ActionFailure::MissingOutput { name: error.to_string() }
+    ActionFailure::MissingOutput {
+        name: error.to_string(),
+    }
 }
 
 fn describe_status(status: Status) -> String {
@@ -456,14 +515,18 @@ impl<'a, 'b> ErrorReader<'a, 'b> {
     }
 
     fn metadata(&mut self, path: &str) -> Result<(), ActionFailure> {
-        let Some(name) = self.bound.planned.metadata_file() else { return Ok(()) };
+        let Some(name) = self.bound.planned.metadata_file() else {
+            return Ok(());
+        };
         let declared = format!("{}/{name}", self.bound.planned.output_directory);
         if path != declared || self.announced.is_some() {
             return Ok(());
         }
         let relative = RelPath::new(name).map_err(bad_path)?;
         let (blob, executable) =
-            self.executor.store.capture_file(self.out, &relative, &CaptureLimits::default())?;
+            self.executor
+                .store
+                .capture_file(self.out, &relative, &CaptureLimits::default())?;
         let entry = OutputEntry { blob, executable };
         self.announced = Some((name.to_owned(), entry));
         self.sink.metadata(name, entry);

@@ -59,7 +59,10 @@ impl Outcome {
     pub fn to_reapi(&self, action: &PlannedAction) -> reapi::ActionResult {
         let output_files = self.files.iter().map(|(name, entry)| reapi::OutputFile {
             path: below(&action.output_directory, name),
-            digest: Some(reapi::Digest::of_blob(&entry.blob.digest, entry.blob.size_bytes)),
+            digest: Some(reapi::Digest::of_blob(
+                &entry.blob.digest,
+                entry.blob.size_bytes,
+            )),
             is_executable: entry.executable,
             ..Default::default()
         });
@@ -87,12 +90,17 @@ impl Outcome {
     }
 
     /// Reads a stored result; directives are parsed by the caller, from [`Outcome::stdout`].
-    pub fn from_reapi(action: &PlannedAction, result: &reapi::ActionResult) -> Result<Self, OutcomeError> {
+    pub fn from_reapi(
+        action: &PlannedAction,
+        result: &reapi::ActionResult,
+    ) -> Result<Self, OutcomeError> {
         let blob = |digest: &reapi::Digest| -> Result<BlobRef, reapi::DigestError> {
             let (digest, size_bytes) = digest.to_blob()?;
             Ok(BlobRef { digest, size_bytes })
         };
-        let missing = |name: &str| OutcomeError::Missing { name: name.to_owned() };
+        let missing = |name: &str| OutcomeError::Missing {
+            name: name.to_owned(),
+        };
         let mut outcome = Outcome::default();
         match &action.outputs {
             Outputs::Files(files) => {
@@ -104,7 +112,10 @@ impl Outcome {
                         .find(|stored| stored.path == path)
                         .ok_or_else(|| missing(&file.name))?;
                     let digest = stored.digest.as_ref().ok_or_else(|| missing(&file.name))?;
-                    let entry = OutputEntry { blob: blob(digest)?, executable: stored.is_executable };
+                    let entry = OutputEntry {
+                        blob: blob(digest)?,
+                        executable: stored.is_executable,
+                    };
                     outcome.files.insert(file.name.clone(), entry);
                 }
             }
@@ -130,7 +141,9 @@ impl Outcome {
             .as_ref()
             .and_then(|metadata| metadata.virtual_execution_duration.as_ref())
             .map_or(0, |duration| {
-                u64::try_from(duration.seconds).unwrap_or(0).saturating_mul(1000)
+                u64::try_from(duration.seconds)
+                    .unwrap_or(0)
+                    .saturating_mul(1000)
                     + u64::try_from(duration.nanos).unwrap_or(0) / 1_000_000
             });
         Ok(outcome)

@@ -102,7 +102,9 @@ impl Sink {
 
     /// The metadata is complete while code is still being generated.
     pub fn metadata(&self, name: &str, entry: OutputEntry) {
-        let _ = self.sender.send(Message::Metadata(self.action, name.to_owned(), entry));
+        let _ = self
+            .sender
+            .send(Message::Metadata(self.action, name.to_owned(), entry));
     }
 }
 
@@ -126,7 +128,9 @@ struct State<'a> {
 
 impl Known for State<'_> {
     fn outcome(&self, action: ActionIndex) -> Option<&Outcome> {
-        self.outcomes[action.0].as_deref().or(self.partial[action.0].as_ref())
+        self.outcomes[action.0]
+            .as_deref()
+            .or(self.partial[action.0].as_ref())
     }
 
     fn out_dir(&self, action: ActionIndex) -> &SandboxPath {
@@ -150,12 +154,22 @@ impl<'a> State<'a> {
         // Dependents come after what they depend on, so one pass from the end sees every path.
         let mut priority = vec![0u64; count];
         for index in (0..count).rev() {
-            let own = options.durations.get(&graph.actions[index].label).copied().unwrap_or(1000);
-            let longest = dependents[index].iter().map(|(dependent, _)| priority[dependent.0]).max();
+            let own = options
+                .durations
+                .get(&graph.actions[index].label)
+                .copied()
+                .unwrap_or(1000);
+            let longest = dependents[index]
+                .iter()
+                .map(|(dependent, _)| priority[dependent.0])
+                .max();
             priority[index] = own.saturating_add(longest.unwrap_or(0));
         }
-        let waiting_for: Vec<usize> =
-            graph.actions.iter().map(|action| action.dependencies.len()).collect();
+        let waiting_for: Vec<usize> = graph
+            .actions
+            .iter()
+            .map(|action| action.dependencies.len())
+            .collect();
         let mut state = State {
             graph,
             system_roots: options.system_roots,
@@ -175,7 +189,8 @@ impl<'a> State<'a> {
     }
 
     fn push_ready(&mut self, action: ActionIndex) {
-        self.ready.push((self.priority[action.0], std::cmp::Reverse(action)));
+        self.ready
+            .push((self.priority[action.0], std::cmp::Reverse(action)));
     }
 
     /// Tells dependents that `action` has come as far as `reached`; `before` is how far they knew it was.
@@ -227,16 +242,39 @@ pub fn run(
         .map_err(ScheduleError::Jobserver)?;
     std::thread::scope(|scope| {
         let start = |bound: BoundAction<'_>, index: ActionIndex| {
-            let sink = Sink { action: index, sender: sender.clone() };
+            let sink = Sink {
+                action: index,
+                sender: sender.clone(),
+            };
             let planned = graph.action(index);
-            let BoundAction { key, argv, environment, inputs, .. } = bound;
+            let BoundAction {
+                key,
+                argv,
+                environment,
+                inputs,
+                ..
+            } = bound;
             scope.spawn(move || {
-                let bound = BoundAction { planned, key, argv, environment, inputs };
+                let bound = BoundAction {
+                    planned,
+                    key,
+                    argv,
+                    environment,
+                    inputs,
+                };
                 let result = executor.execute(&bound, &sink);
                 let _ = sink.sender.send(Message::Done(index, Box::new(result)));
             });
         };
-        drive(graph, executor, observer, options, &receiver, &|| helper.request_token(), &start)
+        drive(
+            graph,
+            executor,
+            observer,
+            options,
+            &receiver,
+            &|| helper.request_token(),
+            &start,
+        )
     })
 }
 
@@ -250,7 +288,10 @@ fn drive(
     start: &dyn Fn(BoundAction<'_>, ActionIndex),
 ) -> Result<Summary, ScheduleError> {
     let mut state = State::new(graph, options);
-    let mut summary = Summary { keys: vec![None; graph.actions.len()], ..Summary::default() };
+    let mut summary = Summary {
+        keys: vec![None; graph.actions.len()],
+        ..Summary::default()
+    };
     let mut queue: BinaryHeap<(u64, std::cmp::Reverse<ActionIndex>)> = BinaryHeap::new();
     let mut bound_actions: BTreeMap<ActionIndex, BoundAction<'_>> = BTreeMap::new();
     let mut tokens = Vec::new();

@@ -304,7 +304,10 @@ impl Planner<'_> {
                 isa(&self.input.rust.version.host).to_owned(),
             ),
             ("OSFamily".to_owned(), "linux".to_owned()),
-            ("kiln-sandbox".to_owned(), format!("{}:{profile}:{digest}", self.input.isolation)),
+            (
+                "kiln-sandbox".to_owned(),
+                format!("{}:{profile}:{digest}", self.input.isolation),
+            ),
         ])
     }
 

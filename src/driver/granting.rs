@@ -1,0 +1,142 @@
+//! What policy grants to the packages of one build, made real: system trees that hold the granted programs and
+//! libraries, and the values of granted variables.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::driver::{Context, DriverError};
+use crate::package::PackageId;
+use crate::plan::Granted;
+use crate::policy::{BuildMode, Grant, Grants, Policy};
+use crate::store::Store;
+use crate::toolchain::c::{SystemGrants, system_tree};
+use crate::toolchain::model::{CToolchain, SystemTree};
+use crate::unit::UnitGraph;
+use crate::unit::graph::{Mode, UnitIndex};
+
+/// The grants of a build.
+#[derive(Debug)]
+pub struct BuildGrants {
+    /// What each package is granted that is granted anything.
+    pub packages: BTreeMap<PackageId, Granted>,
+    /// What everything that is linked sees at `/`: the C toolchain, and the libraries that a package of the build may
+    /// link.
+    pub linking: SystemTree,
+    /// Each grant in words, by package, for the attestation.
+    pub reasons: BTreeMap<PackageId, Vec<String>>,
+}
+
+/// Decides what the packages of `units` are granted, and makes the trees for it.
+pub fn grant(
+    context: &Context,
+    store: &Arc<Store>,
+    policy: &Policy,
+    units: &UnitGraph,
+    c: &CToolchain,
+    search: &[PathBuf],
+    mode: BuildMode,
+) -> Result<BuildGrants, DriverError> {
+    let mut uses: BTreeMap<&PackageId, BTreeSet<&PackageId>> = BTreeMap::new();
+    for (index, unit) in units.units.iter().enumerate() {
+        let uses = uses.entry(&unit.package).or_default();
+        if unit.mode == Mode::RunCustomBuild {
+            uses.extend(used_by_script(units, UnitIndex(index)));
+        }
+    }
+    let mut packages = BTreeMap::new();
+    let mut reasons = BTreeMap::new();
+    let mut at_link_time = Grants::default();
+    for (package, uses) in uses {
+        let grants = policy.grants_for(package, uses, mode);
+        if grants.is_empty() {
+            continue;
+        }
+        at_link_time.extend(&grants.at_link_time());
+        let system = system_tree(store, c, &system_grants(&grants), search)?;
+        let passed_on = grants.env.keys().filter_map(|name| {
+            let value = context.variables.get(name)?;
+            Some((name.clone(), value.clone()))
+        });
+        let fixed = grants
+            .set_env
+            .iter()
+            .map(|(name, (value, _))| (name.clone(), value.clone()));
+        let environment = passed_on.chain(fixed).collect();
+        reasons.insert(package.clone(), in_words(&grants));
+        packages.insert(
+            package.clone(),
+            Granted {
+                system,
+                environment,
+            },
+        );
+    }
+    let linking = system_tree(store, c, &system_grants(&at_link_time), search)?;
+    Ok(BuildGrants {
+        packages,
+        linking,
+        reasons,
+    })
+}
+
+/// The packages that act within the build script which `run` runs: all that it was compiled from.
+fn used_by_script(units: &UnitGraph, run: UnitIndex) -> BTreeSet<&PackageId> {
+    let mut found = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    let mut stack: Vec<UnitIndex> = units
+        .unit(run)
+        .dependencies
+        .iter()
+        .map(|dependency| dependency.unit)
+        .filter(|index| {
+            units.unit(*index).target.is_custom_build() && units.unit(*index).mode == Mode::Build
+        })
+        .collect();
+    while let Some(index) = stack.pop() {
+        if seen.insert(index) {
+            let unit = units.unit(index);
+            found.insert(&unit.package);
+            stack.extend(unit.dependencies.iter().map(|dependency| dependency.unit));
+        }
+    }
+    found
+}
+
+fn system_grants(grants: &Grants) -> SystemGrants {
+    let (programs, programs_if_present) = Grants::split(&grants.exec);
+    let (paths, paths_if_present) = Grants::split(&grants.read);
+    let (pkg_config, pkg_config_if_present) = Grants::split(&grants.pkg_config);
+    SystemGrants {
+        programs,
+        programs_if_present,
+        paths,
+        paths_if_present,
+        pkg_config,
+        pkg_config_if_present,
+        libraries: grants.link.keys().cloned().collect(),
+    }
+}
+
+fn in_words(grants: &Grants) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut add = |what: &str, granted: &BTreeMap<String, Grant>| {
+        for (name, grant) in granted {
+            let by: Vec<&str> = grant
+                .origins
+                .iter()
+                .map(|origin| origin.file.as_str())
+                .collect();
+            words.push(format!("{what} {name} ({})", by.join(", ")));
+        }
+    };
+    add("exec", &grants.exec);
+    add("read", &grants.read);
+    add("pkg-config", &grants.pkg_config);
+    add("link", &grants.link);
+    add("env", &grants.env);
+    for (name, (value, origin)) in &grants.set_env {
+        words.push(format!("env {name}={value} ({})", origin.file));
+    }
+    words
+}
