@@ -274,16 +274,17 @@ impl Store {
     }
 
     /// Puts a blob into a directory as a file, as a hard link where possible. `false`: the store does not have it.
+    /// `shown` is the directory's path, for messages.
     pub(super) fn link_blob(
         &self,
         blob: &BlobRef,
         executable: bool,
         directory: impl AsFd,
         name: &str,
+        shown: &Path,
     ) -> Result<bool, StoreError> {
         let mode = disk::file_mode(executable);
-        let at = Path::new(name);
-        let fail = |error: std::io::Error| StoreError::io("write", at, error);
+        let fail = |error: std::io::Error| StoreError::io("write", &shown.join(name), error);
         if *blob == BlobRef::of(b"") {
             // So many files are empty that their links would run out.
             let file = disk::create_file_at(&directory, name).map_err(fail)?;

@@ -265,13 +265,7 @@ impl Store {
         }
         let scratch = self.scratch();
         let made = self
-            .build(
-                &closed,
-                &scratch,
-                &mut |blob, executable, directory, name| {
-                    self.link_blob(blob, executable, directory, name)
-                },
-            )
+            .build(&closed, &scratch)
             .and_then(|()| self.place(&closed, &scratch));
         if made.is_err() {
             let _ = disk::remove_tree(&scratch);
@@ -407,52 +401,47 @@ impl Store {
     }
 
     /// Makes a tree's directories, links and files at `path`.
-    fn build(
-        &self,
-        tree: &Tree,
-        path: &Path,
-        file: &mut dyn FnMut(&BlobRef, bool, &OwnedFd, &str) -> Result<bool, StoreError>,
-    ) -> Result<(), StoreError> {
-        fn level(
-            tree: &Tree,
-            directory: &Directory,
-            path: &Path,
-            fd: &OwnedFd,
-            file: &mut dyn FnMut(&BlobRef, bool, &OwnedFd, &str) -> Result<bool, StoreError>,
-        ) -> Result<(), StoreError> {
-            let fail = |name: &str, error: std::io::Error| {
-                StoreError::io("write", &path.join(name), error)
-            };
-            for (name, entry) in directory.iter() {
-                match entry {
-                    Entry::File { blob, executable } => {
-                        if !file(blob, *executable, fd, name)? {
-                            return Err(StoreError::MissingBlob(blob.digest));
-                        }
-                    }
-                    Entry::Symlink { target } => {
-                        rustix::fs::symlinkat(target.as_str(), fd, name)
-                            .map_err(|error| fail(name, error.into()))?;
-                        let _ = disk::normalise_link(fd, name);
-                    }
-                    Entry::Directory(child) => {
-                        let below = tree
-                            .level(&child.digest)
-                            .ok_or(StoreError::MissingTree(child.digest))?;
-                        rustix::fs::mkdirat(fd, name, Mode::from_raw_mode(0o755))
-                            .map_err(|error| fail(name, error.into()))?;
-                        let child =
-                            disk::open_directory_at(fd, name).map_err(|error| fail(name, error))?;
-                        level(tree, below, &path.join(name), &child, file)?;
-                    }
-                }
-            }
-            disk::normalise(fd, 0o755).map_err(|error| fail("", error))
-        }
+    fn build(&self, tree: &Tree, path: &Path) -> Result<(), StoreError> {
         let fail = |error: std::io::Error| StoreError::io("write", path, error);
         std::fs::create_dir(path).map_err(fail)?;
         let root = disk::open_directory(path).map_err(fail)?;
-        level(tree, tree.root_directory(), path, &root, file)
+        self.build_level(tree, tree.root_directory(), path, &root)
+    }
+
+    fn build_level(
+        &self,
+        tree: &Tree,
+        directory: &Directory,
+        path: &Path,
+        fd: &OwnedFd,
+    ) -> Result<(), StoreError> {
+        let fail =
+            |name: &str, error: std::io::Error| StoreError::io("write", &path.join(name), error);
+        for (name, entry) in directory.iter() {
+            match entry {
+                Entry::File { blob, executable } => {
+                    if !self.link_blob(blob, *executable, fd, name, path)? {
+                        return Err(StoreError::MissingBlob(blob.digest));
+                    }
+                }
+                Entry::Symlink { target } => {
+                    rustix::fs::symlinkat(target.as_str(), fd, name)
+                        .map_err(|error| fail(name, error.into()))?;
+                    let _ = disk::normalise_link(fd, name);
+                }
+                Entry::Directory(child) => {
+                    let below = tree
+                        .level(&child.digest)
+                        .ok_or(StoreError::MissingTree(child.digest))?;
+                    rustix::fs::mkdirat(fd, name, Mode::from_raw_mode(0o755))
+                        .map_err(|error| fail(name, error.into()))?;
+                    let child =
+                        disk::open_directory_at(fd, name).map_err(|error| fail(name, error))?;
+                    self.build_level(tree, below, &path.join(name), &child)?;
+                }
+            }
+        }
+        disk::normalise(fd, 0o755).map_err(|error| fail("", error))
     }
 
     /// Moves a finished directory to the tree's place, unless an intact one is there, and writes its manifest.
