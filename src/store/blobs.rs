@@ -191,9 +191,10 @@ impl Store {
     /// Whether the store has the blob, by name and size, in either form: what is cheap to know. Its content is
     /// checked when it is used.
     pub fn has_blob(&self, blob: &BlobRef) -> bool {
-        [false, true]
-            .into_iter()
-            .any(|executable| self.has_blob_as(blob, executable))
+        *blob == empty()
+            || [false, true]
+                .into_iter()
+                .any(|executable| self.has_blob_as(blob, executable))
     }
 
     pub(super) fn has_blob_as(&self, blob: &BlobRef, executable: bool) -> bool {
@@ -211,6 +212,9 @@ impl Store {
     /// # Errors
     /// The store cannot be read.
     pub fn read_blob(&self, blob: &BlobRef) -> Result<Option<Vec<u8>>, StoreError> {
+        if *blob == empty() {
+            return Ok(Some(Vec::new()));
+        }
         for executable in [false, true] {
             let path = self.blob_file(&blob.digest, executable);
             let fail = |error| StoreError::io("read", &path, error);
@@ -232,6 +236,9 @@ impl Store {
     /// # Errors
     /// The store cannot be read.
     pub fn open_blob(&self, blob: &BlobRef) -> Result<Option<File>, StoreError> {
+        if *blob == empty() {
+            self.put_bytes(b"")?;
+        }
         for executable in [false, true] {
             if self.check_blob(blob, executable)? {
                 let path = self.blob_file(&blob.digest, executable);
@@ -262,8 +269,11 @@ impl Store {
         if self.check_blob(blob, executable)? {
             return Ok(true);
         }
+        if *blob == empty() {
+            self.put_bytes(b"")?;
+        }
         if !self.check_blob(blob, !executable)? {
-            return Ok(false);
+            return self.check_blob(blob, executable);
         }
         let path = self.blob_file(&blob.digest, !executable);
         let Some(file) = opened(&path).map_err(|error| StoreError::io("open", &path, error))?
@@ -285,7 +295,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let mode = disk::file_mode(executable);
         let fail = |error: std::io::Error| StoreError::io("write", &shown.join(name), error);
-        if *blob == BlobRef::of(b"") {
+        if *blob == empty() {
             // So many files are empty that their links would run out.
             let file = disk::create_file_at(&directory, name).map_err(fail)?;
             disk::normalise(&file, mode).map_err(fail)?;
@@ -295,11 +305,24 @@ impl Store {
             return Ok(false);
         }
         let path = self.blob_file(&blob.digest, executable);
-        let before = disk::stat(&path).map_err(fail)?;
-        match rustix::fs::linkat(rustix::fs::CWD, &path, &directory, name, AtFlags::empty()) {
+        self.link_file(&path, blob, executable, &directory, name)
+            .map_err(fail)
+    }
+
+    /// Puts a checked file of the store into a directory, as a hard link where possible. `false`: it is not there.
+    pub(super) fn link_file(
+        &self,
+        path: &Path,
+        blob: &BlobRef,
+        executable: bool,
+        directory: impl AsFd,
+        name: &str,
+    ) -> std::io::Result<bool> {
+        let before = disk::stat(path)?;
+        match rustix::fs::linkat(rustix::fs::CWD, path, &directory, name, AtFlags::empty()) {
             Ok(()) => {
                 // A link moves the ctime. Nobody else writes here, so a file that is otherwise the same is the same.
-                let after = disk::stat_at(&directory, name).map_err(fail)?;
+                let after = disk::stat_at(&directory, name)?;
                 if let (Some(before), Some(after)) = (before, after) {
                     self.remember_moved(&Identity::from(&before), &Identity::from(&after), blob);
                 }
@@ -308,16 +331,15 @@ impl Store {
             // Collected by nobody (the lock), but perhaps discarded by a process that found it damaged.
             Err(rustix::io::Errno::NOENT) => Ok(false),
             Err(rustix::io::Errno::MLINK | rustix::io::Errno::XDEV | rustix::io::Errno::PERM) => {
-                let Some(from) = opened(&path).map_err(fail)? else {
+                let Some(from) = opened(path)? else {
                     return Ok(false);
                 };
-                let file = disk::create_file_at(&directory, name).map_err(fail)?;
-                disk::copy(&from, &file)
-                    .and_then(|()| disk::normalise(&file, mode))
-                    .map_err(fail)?;
+                let file = disk::create_file_at(&directory, name)?;
+                disk::copy(&from, &file)?;
+                disk::normalise(&file, disk::file_mode(executable))?;
                 Ok(true)
             }
-            Err(error) => Err(fail(error.into())),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -331,6 +353,11 @@ impl Store {
             self.memo.record_owned(after, blob.digest);
         }
     }
+}
+
+/// The blob without content: always there, as REAPI has it, and in trees never a link.
+fn empty() -> BlobRef {
+    BlobRef::of(b"")
 }
 
 /// Opens a file of the store. `None`: it is not there.

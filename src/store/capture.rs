@@ -21,6 +21,9 @@ use super::{Refusal, Store, StoreError};
 use crate::path::RelPath;
 use crate::tree::{BlobRef, Directory, Entry, Tree, TreeError, TreeRef};
 
+/// The files of one directory are taken in by several threads if they have so many bytes together.
+const WORTH_SHARING: u64 = 4 << 20;
+
 /// Bounds on what one action may leave behind.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -277,12 +280,19 @@ impl Intake<'_> {
                 _ => return Self::refuse(&below, Refusal::Device),
             }
         }
-        // Two cores hash one level's files; open descriptors stay few however many directories there are.
+        // Level by level, so that open descriptors stay few however many directories there are. Waking other threads
+        // costs more than it gains where there is little to hash.
         let borrowed = directory.as_fd();
-        let taken: Vec<_> = files
-            .par_iter()
-            .map(|found| self.file(borrowed, host, path, found))
-            .collect::<Result<_, _>>()?;
+        let take = |found: &Found| self.file(borrowed, host, path, found);
+        let bytes: u64 = files
+            .iter()
+            .map(|found| Identity::from(&found.stat).size_bytes)
+            .sum();
+        let taken: Vec<_> = if files.len() > 1 && bytes >= WORTH_SHARING {
+            files.par_iter().map(take).collect::<Result<_, _>>()?
+        } else {
+            files.iter().map(take).collect::<Result<_, _>>()?
+        };
         for (found, entry) in files.iter().zip(taken) {
             insert(&mut level, host, &found.name, entry)?;
         }

@@ -129,8 +129,18 @@ fn store_times() -> Timestamps {
     }
 }
 
-/// Gives an open file or directory the mode, and the time that the store's files have.
+/// Gives an open file or directory the mode, and the time that the store's files have, and makes it this user's: an
+/// action may have run as another one, who must not be able to change modes and times through a descriptor later.
 pub(super) fn normalise(fd: impl AsFd, mode: u32) -> io::Result<()> {
+    let owner = nix::unistd::geteuid().as_raw();
+    if fs::fstat(fd.as_fd())?.st_uid != owner {
+        let group = nix::unistd::getegid().as_raw();
+        fs::fchown(
+            fd.as_fd(),
+            Some(fs::Uid::from_raw(owner)),
+            Some(fs::Gid::from_raw(group)),
+        )?;
+    }
     fs::fchmod(fd.as_fd(), Mode::from_raw_mode(mode))?;
     fs::futimens(fd.as_fd(), &store_times())?;
     Ok(())
@@ -151,7 +161,8 @@ pub(super) fn normalise_link(parent: impl AsFd, name: &str) -> io::Result<()> {
 /// Read, not mapped: a file that somebody cuts short while it is mapped kills the process (SIGBUS), and hashing runs
 /// at the speed of memory either way. Large pieces are hashed on all cores.
 pub(super) fn hash(file: &File, size_hint: u64) -> io::Result<(BlobDigest, u64)> {
-    const PIECE: u64 = 1 << 20;
+    const PIECE: u64 = 4 << 20;
+    const WORTH_SHARING: u64 = 1 << 20;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = Vec::new();
     let piece = size_hint.saturating_add(1).clamp(512, PIECE);
@@ -164,7 +175,7 @@ pub(super) fn hash(file: &File, size_hint: u64) -> io::Result<(BlobDigest, u64)>
         }
         let read = file.take(piece).read_to_end(&mut buffer)? as u64;
         position += read;
-        if read >= 1 << 17 {
+        if read >= WORTH_SHARING {
             hasher.update_rayon(&buffer);
         } else {
             hasher.update(&buffer);

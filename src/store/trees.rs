@@ -405,22 +405,32 @@ impl Store {
         let fail = |error: std::io::Error| StoreError::io("write", path, error);
         std::fs::create_dir(path).map_err(fail)?;
         let root = disk::open_directory(path).map_err(fail)?;
-        self.build_level(tree, tree.root_directory(), path, &root)
+        self.build_level(tree, tree.root_directory(), path, &root, None)
     }
 
+    /// `near` is the same directory in a tree that is materialised and checked: it may have files that are nowhere
+    /// else.
     fn build_level(
         &self,
         tree: &Tree,
         directory: &Directory,
         path: &Path,
         fd: &OwnedFd,
+        near: Option<&Path>,
     ) -> Result<(), StoreError> {
         let fail =
             |name: &str, error: std::io::Error| StoreError::io("write", &path.join(name), error);
         for (name, entry) in directory.iter() {
             match entry {
                 Entry::File { blob, executable } => {
-                    if !self.link_blob(blob, *executable, fd, name, path)? {
+                    let made = self.link_blob(blob, *executable, fd, name, path)?
+                        || match near {
+                            None => false,
+                            Some(near) => self
+                                .link_file(&near.join(name), blob, *executable, fd, name)
+                                .map_err(|error| fail(name, error))?,
+                        };
+                    if !made {
                         return Err(StoreError::MissingBlob(blob.digest));
                     }
                 }
@@ -429,15 +439,22 @@ impl Store {
                         .map_err(|error| fail(name, error.into()))?;
                     let _ = disk::normalise_link(fd, name);
                 }
-                Entry::Directory(child) => {
+                Entry::Directory(below_ref) => {
                     let below = tree
-                        .level(&child.digest)
-                        .ok_or(StoreError::MissingTree(child.digest))?;
+                        .level(&below_ref.digest)
+                        .ok_or(StoreError::MissingTree(below_ref.digest))?;
                     rustix::fs::mkdirat(fd, name, Mode::from_raw_mode(0o755))
                         .map_err(|error| fail(name, error.into()))?;
                     let child =
                         disk::open_directory_at(fd, name).map_err(|error| fail(name, error))?;
-                    self.build_level(tree, below, &path.join(name), &child)?;
+                    let near = match near {
+                        Some(near) => Some(near.join(name)),
+                        None if self.tree_path(&below_ref.digest).exists() => {
+                            self.verify_tree(below_ref).ok()
+                        }
+                        None => None,
+                    };
+                    self.build_level(tree, below, &path.join(name), &child, near.as_deref())?;
                 }
             }
         }

@@ -27,6 +27,13 @@ fn bytes_come_back_and_equal_bytes_are_kept_once() {
             assert_eq!(mode, if executable { 0o755 } else { 0o644 });
         }
     }
+    // The empty blob is always there, also where nobody stored it.
+    let other = Fixture::new();
+    assert!(other.store.has_blob(&BlobRef::of(b"")));
+    for executable in [false, true] {
+        let path = other.store.blob_path(&BlobRef::of(b""), executable);
+        assert!(path.expect("readable").is_some());
+    }
     let absent = BlobRef::of(b"never stored");
     assert_eq!(fixture.store.read_blob(&absent).expect("readable"), None);
     assert_eq!(fixture.store.take_events(), []);
@@ -320,6 +327,16 @@ fn an_adopted_tree_has_no_blobs_until_they_are_asked_for() {
         .expect("a file");
     std::io::Read::read_to_string(&mut file, &mut text).expect("text");
     assert_eq!(text, "lib");
+    // A tree that is composed of it has its files all the same.
+    let mut builder = TreeBuilder::new();
+    builder.subtree(&rel("in/side"), tree).expect("no clash");
+    let composed = fixture.store.put_tree(&builder.encode()).expect("stored");
+    let path = fixture.store.materialize(&composed).expect("made");
+    assert_eq!(
+        listing(&path.join("in/side")),
+        pairs(&[("run*", "run"), ("src/", ""), ("src/lib.rs", "lib")])
+    );
+    assert!(!fixture.store.has_blob(&blob));
     fixture.store.link_blobs_of_tree(&tree).expect("linked");
     assert!(fixture.store.has_blob(&blob));
     let closed = fixture
