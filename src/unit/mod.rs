@@ -24,6 +24,8 @@ mod selection;
 mod share;
 mod spec;
 mod suggest;
+#[cfg(test)]
+mod tests;
 
 pub use error::UnitError;
 pub use graph::UnitGraph;

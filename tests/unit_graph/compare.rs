@@ -1,6 +1,7 @@
 //! Command lines as requests, and two unit graphs side by side.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -83,6 +84,54 @@ pub(crate) fn cargo(directory: &Path, arguments: &[&str]) -> Result<Value, Strin
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
     Ok(serde_json::from_slice(&output.stdout).expect("the graph is JSON"))
+}
+
+/// The flags about LTO that cargo gives rustc for each unit, sorted: it builds, and says what it runs. Between the two
+/// stands a script that leaves LTO out, as it would take minutes.
+pub(crate) fn lto_flags(directory: &Path, command: &[&str], lto: &str) -> Vec<String> {
+    let target = tempfile::tempdir().expect("a directory");
+    let wrapper = target.path().join("without-lto");
+    let script = "#!/bin/sh\nfor word; do shift; case $word in lto*|linker-plugin-lto) word=embed-bitcode=no;; esac; \
+                  set -- \"$@\" \"$word\"; done\nexec \"$@\"\n";
+    std::fs::write(&wrapper, script).expect("a script");
+    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755))
+        .expect("a script that runs");
+    let output = Command::new("cargo")
+        .env("RUSTC_WRAPPER", &wrapper)
+        .args(command)
+        .args(["--offline", "-v", "--config"])
+        .arg(format!("profile.release.lto={lto}"))
+        .env("CARGO_TARGET_DIR", target.path())
+        .env_remove("CARGO_INCREMENTAL")
+        .env_remove("RUSTFLAGS")
+        .current_dir(directory)
+        .output()
+        .expect("cargo runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    let mut out: Vec<String> = text
+        .lines()
+        .filter(|line| line.trim_start().starts_with("Running") && line.contains("--crate-name"))
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let after = |flag: &str| {
+                words
+                    .iter()
+                    .position(|word| *word == flag)
+                    .map_or("", |at| words[at + 1])
+            };
+            let flags: Vec<&str> = words
+                .windows(2)
+                .filter(|pair| pair[0] == "-C")
+                .map(|pair| pair[1])
+                .filter(|flag| flag.contains("lto") || flag.contains("embed-bitcode"))
+                .collect();
+            let test = words.contains(&"--test");
+            format!("{} test={test} {}", after("--crate-name"), flags.join(" "))
+        })
+        .collect();
+    out.sort();
+    out
 }
 
 /// Where two graphs differ; `None` if they are the same up to the order of units that cargo itself leaves to chance

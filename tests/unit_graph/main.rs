@@ -1,25 +1,28 @@
 //! The unit graph compared with the one that the installed cargo makes of the same workspace and command line.
 
 mod compare;
+mod fixture;
 mod metadata;
 mod random;
 mod stages;
 
 use std::path::Path;
 
-use kiln::unit::{Platforms, UnitError, accessible_packages, json::unit_graph_json, lower};
+use cargo_util_schemas::manifest::TomlProfile;
+use kiln::unit::graph::{Mode, UnitGraph};
+use kiln::unit::json::unit_graph_json;
+use kiln::unit::lto::{LtoMode, lto_modes};
+use kiln::unit::{BuildRequest, Platforms, UnitError, accessible_packages, lower};
 use serde_json::Value;
 
-/// Lowers `arguments` for a workspace that was read already.
-fn ours(
+/// Lowers a request to a graph.
+fn graph_of(
     lowered: &metadata::Lowered,
-    infos: &Infos,
-    arguments: &[&str],
-) -> Result<Value, UnitError> {
-    let request = compare::request(arguments);
-    let (host, release, targets) = infos;
+    (host, release, targets): &Infos,
+    request: &BuildRequest,
+) -> Result<UnitGraph, UnitError> {
     let platforms = Platforms::new(host, targets, release);
-    let needed = accessible_packages(&lowered.workspace, &lowered.resolve, platforms, &request)?;
+    let needed = accessible_packages(&lowered.workspace, &lowered.resolve, platforms, request)?;
     // Only what the first step names may be needed by the second.
     let packages = lowered
         .packages
@@ -27,15 +30,28 @@ fn ours(
         .filter(|(id, _)| needed.contains(*id))
         .map(|(id, package)| (id.clone(), std::sync::Arc::clone(package)))
         .collect();
-    let graph = lower(
+    lower(
         &lowered.workspace,
         &lowered.resolve,
         &packages,
         platforms,
-        &request,
-    )?;
-    let json = unit_graph_json(&graph).expect("paths are UTF-8");
-    Ok(serde_json::from_str(&json).expect("JSON"))
+        request,
+    )
+}
+
+fn json_of(graph: &UnitGraph) -> Value {
+    let json = unit_graph_json(graph).expect("paths are UTF-8");
+    serde_json::from_str(&json).expect("JSON")
+}
+
+/// Lowers `arguments` for a workspace that was read already.
+fn ours(
+    lowered: &metadata::Lowered,
+    infos: &Infos,
+    arguments: &[&str],
+) -> Result<Value, UnitError> {
+    let graph = graph_of(lowered, infos, &compare::request(arguments))?;
+    Ok(json_of(&graph))
 }
 
 /// Compares every command line; returns what differs.
@@ -264,4 +280,117 @@ fn random_workspaces_are_lowered_as_cargo_does() {
         read * 2 > seeds.count(),
         "too few workspaces are valid: {read}"
     );
+}
+
+/// Profiles of the configuration lie over those of the manifest.
+#[test]
+fn configured_profiles_are_laid_over_the_manifests() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = fixture::write(directory.path(), fixture::MIXED);
+    let lowered = metadata::load(&root).expect("cargo reads the workspace");
+    let infos = metadata::platforms(&[]);
+    let mut failures = Vec::new();
+    for (command, profile, table) in [
+        (&["build"][..], "dev", "opt-level = 2\ndebug = false"),
+        (
+            &["build", "--release"],
+            "release",
+            "lto = \"thin\"\nstrip = true\ncodegen-units = 1",
+        ),
+        (
+            &["build", "--release", "--workspace"],
+            "release",
+            "debug = 0",
+        ),
+        (
+            &["test", "--workspace"],
+            "dev",
+            "build-override.debug = 2\npackage.shared.opt-level = 3",
+        ),
+        (
+            &["build", "--profile", "fast"],
+            "fast",
+            "inherits = \"release\"\npanic = \"abort\"",
+        ),
+        (
+            &["bench"],
+            "release",
+            "package.\"*\".opt-level = 1\ndebug-assertions = true",
+        ),
+        (&["build"], "release", "opt-level = 1"),
+        (
+            &["build", "--profile", "lost"],
+            "fast",
+            "inherits = \"release\"",
+        ),
+    ] {
+        let mut request = compare::request(command);
+        let parsed: TomlProfile = toml::from_str(table).expect("a profile");
+        request.config_profiles.insert(profile.to_owned(), parsed);
+        let configured: Vec<String> = table
+            .lines()
+            .map(|line| format!("--config=profile.{profile}.{line}"))
+            .collect();
+        let arguments: Vec<&str> = command
+            .iter()
+            .copied()
+            .chain(configured.iter().map(String::as_str))
+            .collect();
+        let cargos = compare::cargo(&root, &arguments);
+        match (graph_of(&lowered, &infos, &request), cargos) {
+            (Ok(graph), Ok(cargos)) => {
+                if let Some(found) = compare::difference(&json_of(&graph), &cargos) {
+                    failures.push(format!("{arguments:?}: {found}"));
+                }
+            }
+            (Err(_), Err(_)) => {}
+            (ours, cargos) => failures.push(format!("{arguments:?}: {ours:?} {cargos:?}")),
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// What rustc is told about LTO for each unit is what cargo tells it.
+#[test]
+fn lto_is_what_cargo_asks_rustc_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = fixture::write(directory.path(), fixture::MIXED);
+    let lowered = metadata::load(&root).expect("cargo reads the workspace");
+    let infos = metadata::platforms(&[]);
+    for (command, lto) in [
+        (&["build", "--release", "--workspace"][..], "true"),
+        (&["test", "--release", "--no-run"], "\"thin\""),
+        (&["build", "--release"], "\"off\""),
+    ] {
+        let without_run: Vec<&str> = command
+            .iter()
+            .copied()
+            .filter(|argument| *argument != "--no-run")
+            .collect();
+        let mut request = compare::request(&without_run);
+        let table = toml::from_str(&format!("lto = {lto}")).expect("a profile");
+        request.config_profiles.insert("release".to_owned(), table);
+        let graph = graph_of(&lowered, &infos, &request).expect("a graph");
+        let mut ours: Vec<String> = graph
+            .units
+            .iter()
+            .zip(lto_modes(&graph))
+            .filter(|(unit, _)| matches!(unit.mode, Mode::Build | Mode::Test))
+            .map(|(unit, mode)| {
+                let flags = match mode {
+                    LtoMode::Run(None) => "lto".to_owned(),
+                    LtoMode::Run(Some(kind)) => format!("lto={kind}"),
+                    LtoMode::Off => "lto=off embed-bitcode=no".to_owned(),
+                    LtoMode::OnlyBitcode => "linker-plugin-lto".to_owned(),
+                    LtoMode::ObjectAndBitcode => String::new(),
+                    LtoMode::OnlyObject => "embed-bitcode=no".to_owned(),
+                };
+                let test = unit.mode == Mode::Test;
+                format!("{} test={test} {flags}", unit.target.crate_name())
+            })
+            .collect();
+        ours.sort();
+        let cargos = compare::lto_flags(&root, command, lto);
+        assert_eq!(ours, cargos, "{command:?} lto = {lto}");
+    }
 }
