@@ -227,8 +227,8 @@ fn a_platform_keeps_what_is_built_for_it_apart_from_the_host() {
         [
             "app app build wasm32-unknown-unknown []",
             "app app build wasm32-unknown-unknown []",
-            "app build-script-build build host []",
             "app build-script-build run wasm32-unknown-unknown []",
+            "app build-script-build build host []",
             "shared shared build host [compile]",
             "shared shared build wasm32-unknown-unknown [runtime]",
         ]
@@ -337,8 +337,8 @@ fn mistakes_are_told_as_what_is_wrong_and_what_there_is() {
     platform.platforms = vec!["z80-unknown-none".to_owned()];
     for (request, message, help) in [
         (
-            with_features(&["stron"]),
-            "the package `app` does not contain this feature: stron",
+            with_features(&["stronk"]),
+            "the package `app` does not contain this feature: stronk",
             Some("there is a similarly named feature: `strong`"),
         ),
         (
@@ -417,7 +417,7 @@ fn mistakes_are_told_as_what_is_wrong_and_what_there_is() {
 #[test]
 fn members_are_selected_by_name_pattern_and_exclusion() {
     let fixture = fixture(&[
-        ("", "[workspace]\nmembers = [\"*\"]\nresolver = \"2\"\n"),
+        ("", "[workspace]\nmembers = [\"al*\", \"beta\"]\nresolver = \"2\"\n"),
         (
             "alpha",
             "[package]\nname = \"alpha\"\nversion = \"1.0.0\"\n",
