@@ -10,6 +10,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::sys::{self, Errno, StringArray, SysResult};
 
@@ -105,7 +106,7 @@ impl Failure {
     }
 }
 
-trait At<T> {
+pub(super) trait At<T> {
     fn at(self, step: Step) -> Result<T, Failure>;
     fn at_index(self, step: Step, index: usize) -> Result<T, Failure>;
 }
@@ -198,14 +199,36 @@ pub(super) struct Plan {
     pub(super) ruleset: OwnedFd,
     /// Rules on files that exist only in the new root.
     pub(super) late_rules: Vec<(CString, u64)>,
-    /// The seccomp filters, in order.
-    pub(super) filters: Vec<seccompiler::BpfProgram>,
+    /// The seccomp filter.
+    pub(super) filter: seccompiler::BpfProgram,
+    /// What its supervisor needs, where there is one.
+    pub(super) supervision: Option<Supervision>,
     /// The program.
     pub(super) program: CString,
     /// Its arguments.
     pub(super) argv: StringArray,
     /// Its environment.
     pub(super) envp: StringArray,
+}
+
+/// What the supervisor of Landlock isolation needs besides.
+pub(super) struct Supervision {
+    /// Closed by the parent's end when all is to end.
+    pub(super) lifeline: OwnedFd,
+    /// Where the outcome is told.
+    pub(super) result: OwnedFd,
+    /// A ruleset that holds signals in, from ABI 6; and the flags to enforce it with.
+    pub(super) signals: Option<(OwnedFd, u32)>,
+    /// The filter that sends calls to the supervisor.
+    pub(super) judge: Option<seccompiler::BpfProgram>,
+    /// Where they arrive: set by the child, in memory that it shares with the supervisor.
+    pub(super) listener: AtomicI32,
+    /// Beneath which the supervisor may change modes and times: host paths without symbolic links.
+    pub(super) writable: Vec<CString>,
+    /// The numbers to keep open, ascending.
+    pub(super) keep: Vec<RawFd>,
+    /// The supervisor's child's stack.
+    pub(super) stack: sys::Stack,
 }
 
 /// The child's main function: does not return when execve succeeds.
@@ -243,15 +266,22 @@ fn set_up_and_execute(plan: &Plan) -> Result<Never, Failure> {
     for (i, (resource, value)) in plan.limits.iter().enumerate() {
         sys::set_limit(*resource, *value).at_index(Step::Limit, i)?;
     }
-    drop_privileges(plan)?;
+    if plan.supervision.is_none() {
+        drop_privileges(plan)?;
+    }
     // After all changes of credentials, which clear it.
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0).at(Step::DeathSignal)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).at(Step::NoNewPrivileges)?;
-    sys::landlock_restrict_self(plan.ruleset.as_fd()).at(Step::Landlock)?;
+    sys::landlock_restrict_self(plan.ruleset.as_fd(), 0).at(Step::Landlock)?;
     sys::set_signal_mask(0, None).at(Step::Session)?;
-    for (i, filter) in plan.filters.iter().enumerate() {
-        sys::seccomp_filter(filter).at_index(Step::Seccomp, i)?;
+    if let Some(supervision) = &plan.supervision
+        && let Some(judge) = &supervision.judge
+    {
+        // The filter that follows forbids further ones.
+        let listener = sys::seccomp_filter_with_listener(judge).at_index(Step::Seccomp, 1)?;
+        supervision.listener.store(listener, Ordering::Relaxed);
     }
+    sys::seccomp_filter(&plan.filter).at(Step::Seccomp)?;
     let errno = sys::execve(&plan.program, &plan.argv, &plan.envp);
     Err(Failure {
         step: Step::Execute,
@@ -339,7 +369,7 @@ fn place_descriptors(plan: &Plan) -> Result<(), Failure> {
 }
 
 /// No capability in any set, and none to be had by execve.
-fn drop_privileges(plan: &Plan) -> Result<(), Failure> {
+pub(super) fn drop_privileges(plan: &Plan) -> Result<(), Failure> {
     if plan.drop_groups {
         sys::drop_groups().at(Step::Groups)?;
     }

@@ -1,20 +1,36 @@
 //! seccomp: from a profile's rules to the programs that the kernel runs at each system call.
 //!
-//! seccompiler makes the programs; it knows one answer for what matches and one for all else. Three answers are needed,
-//! so the very last instruction of its program, the answer to a system call that no rule names, is replaced: what is
-//! named but fails its conditions answers EPERM, what is not named at all ENOSYS. A second program sends the judged
-//! calls to the supervisor; the kernel lets the stricter answer of the two win.
+//! seccompiler turns the conditions of one system call into instructions; its own program, one comparison per system
+//! call one after the other and a single answer for all that does not match, is long to install and cannot tell a
+//! refused call from an unknown one. So each call's instructions are taken out of a program of their own and put at the
+//! leaves of a search tree over the numbers, whose other leaves are plain answers:
 //!
-//! Other entries to the kernel: the program first compares the architecture and kills what comes in as 32-bit
-//! (`int 0x80`); the x32 numbers have a bit that no listed number has, so they are named nowhere.
+//! ```text
+//! architecture is not the expected one   kill the process: a 32-bit entry (int 0x80)
+//! a call that is allowed                 allow
+//! a call with conditions                 allow if one alternative holds, else EPERM
+//! a call that is refused                 its answer, EPERM if it has none
+//! anything else, x32's numbers included  ENOSYS
+//! ```
+//!
+//! A second program sends the judged calls to the supervisor; of two programs' answers the kernel takes the stricter.
 
-use seccompiler::{BpfProgram, TargetArch};
+use std::collections::BTreeMap;
+
+use seccompiler::{BpfProgram, TargetArch, sock_filter};
 use serde_json::{Value, json};
 
-use super::profile::{Machine, Rules, Size, When};
+use super::profile::{Answer, Machine, Rules, Size, When};
 
 /// `ret`, with the answer in the instruction.
-const BPF_RET_K: u16 = 0x06;
+const RET: u16 = 0x06;
+/// `jmp`, forward by the operand.
+const JUMP: u16 = 0x05;
+/// `jge`, against the operand.
+const JUMP_GREATER_EQUAL: u16 = 0x35;
+
+/// Instructions before the first rule of a program of seccompiler's: three for the architecture, one to load the number.
+const PREFIX: usize = 4;
 
 /// The compiled programs of a profile.
 #[derive(Debug, PartialEq)]
@@ -27,66 +43,176 @@ pub(super) struct Filters {
     pub(super) judge: Option<BpfProgram>,
 }
 
+/// What the filter does about one system call.
+#[derive(Clone, PartialEq)]
+enum Verdict {
+    /// It answers this.
+    Answer(u32),
+    /// It looks at the arguments.
+    Look(BpfProgram),
+}
+
 /// Compiles `rules` for `machine`.
 pub(super) fn compile(rules: &Rules, machine: Machine) -> Result<Filters, seccompiler::Error> {
+    let calls = Calls::of(rules, machine)?;
+    let unknown = answer(libc::ENOSYS);
+    let mut verdicts: BTreeMap<u32, Verdict> = BTreeMap::new();
+    let mut without_signals = BTreeMap::new();
+    let mut judged = BTreeMap::new();
+    for allow in rules.allow.iter().filter(|a| machine.is(a.arch)) {
+        for name in &allow.syscalls {
+            let (number, look) = calls.get(name);
+            let verdict = look.map_or(Verdict::Answer(libc::SECCOMP_RET_ALLOW), Verdict::Look);
+            verdicts.insert(number, verdict);
+            if allow.signals {
+                without_signals.insert(number, Verdict::Answer(answer(libc::EPERM)));
+            }
+            if allow.judged {
+                judged.insert(number, Verdict::Answer(libc::SECCOMP_RET_USER_NOTIF));
+            }
+        }
+    }
+    for refuse in rules.refuse.iter().filter(|r| machine.is(r.arch)) {
+        for name in &refuse.syscalls {
+            let errno = match refuse.answer {
+                Answer::Eperm => libc::EPERM,
+                Answer::Eopnotsupp => libc::EOPNOTSUPP,
+                Answer::Nothing => 0,
+            };
+            verdicts.insert(calls.get(name).0, Verdict::Answer(answer(errno)));
+        }
+    }
+    let allow = calls.program(&verdicts, unknown);
+    verdicts.extend(without_signals);
     Ok(Filters {
-        allow: allow(rules, machine, true)?,
-        allow_without_signals: allow(rules, machine, false)?,
-        judge: judge(rules, machine)?,
+        allow,
+        allow_without_signals: calls.program(&verdicts, unknown),
+        judge: (!judged.is_empty()).then(|| calls.program(&judged, libc::SECCOMP_RET_ALLOW)),
     })
 }
 
-fn allow(rules: &Rules, machine: Machine, signals: bool) -> Result<BpfProgram, seccompiler::Error> {
-    let mut filter = Vec::new();
-    for allow in &rules.allow {
-        if allow.arch.is_some_and(|arch| arch != machine) {
-            continue;
-        }
-        for name in &allow.syscalls {
-            if allow.signals && !signals {
-                filter.push(json!({ "syscall": name, "args": never() }));
-            } else {
-                filter.extend(alternatives(name, &allow.when));
+fn answer(errno: i32) -> u32 {
+    libc::SECCOMP_RET_ERRNO | errno.cast_unsigned()
+}
+
+/// Every system call that rules name, by name: its number, and instructions for its conditions if it has any.
+struct Calls {
+    by_name: BTreeMap<String, (u32, Option<BpfProgram>)>,
+    prefix: BpfProgram,
+}
+
+impl Calls {
+    /// Has seccompiler compile a program for each name. An unknown name is an error.
+    fn of(rules: &Rules, machine: Machine) -> Result<Self, seccompiler::Error> {
+        let mut conditions: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+        for allow in rules.allow.iter().filter(|a| machine.is(a.arch)) {
+            for name in &allow.syscalls {
+                let known = conditions.entry(name).or_default();
+                known.extend(alternatives(name, &allow.when));
             }
         }
-    }
-    for refuse in &rules.refuse {
-        if refuse.arch.is_none_or(|arch| arch == machine) {
+        for refuse in rules.refuse.iter().filter(|r| machine.is(r.arch)) {
             for name in &refuse.syscalls {
-                filter.push(json!({ "syscall": name, "args": never() }));
+                conditions.entry(name).or_default();
             }
         }
+        let document: serde_json::Map<String, Value> = conditions
+            .iter()
+            .map(|(name, rules)| {
+                let rules = match rules.is_empty() {
+                    true => json!([{ "syscall": name }]),
+                    false => json!(rules),
+                };
+                let filter = json!({
+                    "mismatch_action": { "errno": libc::EPERM },
+                    "match_action": "allow",
+                    "filter": rules,
+                });
+                ((*name).to_owned(), filter)
+            })
+            .collect();
+        let arch = match machine {
+            Machine::X86_64 => TargetArch::x86_64,
+            Machine::Aarch64 => TargetArch::aarch64,
+        };
+        let document = Value::Object(document).to_string();
+        let programs = seccompiler::compile_from_json(document.as_bytes(), arch)?;
+        let mut prefix = Vec::new();
+        let mut by_name = BTreeMap::new();
+        for (name, program) in programs {
+            let (Some(head), Some(compare)) = (program.get(..PREFIX), program.get(PREFIX)) else {
+                return Err(seccompiler::Error::EmptyFilter);
+            };
+            prefix = head.to_vec();
+            // The comparison with the number, the conditions, their answer EPERM; then the program's own last answer.
+            let conditional = conditions.get(name.as_str()).is_some_and(|c| !c.is_empty());
+            let look = conditional
+                .then(|| program.get(PREFIX + 1..program.len() - 1))
+                .flatten();
+            by_name.insert(name, (compare.k, look.map(<[sock_filter]>::to_vec)));
+        }
+        Ok(Self { by_name, prefix })
     }
-    let errno = |errno: i32| json!({ "errno": errno });
-    let mut program = one(filter, errno(libc::EPERM), json!("allow"), machine)?;
-    answer_otherwise(
-        &mut program,
-        libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned(),
-    );
-    Ok(program)
+
+    fn get(&self, name: &str) -> (u32, Option<BpfProgram>) {
+        self.by_name
+            .get(name)
+            .cloned()
+            .expect("every name in the rules was compiled")
+    }
+
+    /// The program that gives each number its verdict, and all others `otherwise`.
+    fn program(&self, verdicts: &BTreeMap<u32, Verdict>, otherwise: u32) -> BpfProgram {
+        // Where a verdict begins that holds until the next.
+        let mut ranges: Vec<(u32, Verdict)> = vec![(0, Verdict::Answer(otherwise))];
+        let mut push = |from: u32, verdict: Verdict| {
+            if ranges.last().is_some_and(|(last, _)| *last == from) {
+                ranges.pop();
+            }
+            if ranges.last().is_none_or(|(_, last)| *last != verdict) {
+                ranges.push((from, verdict));
+            }
+        };
+        for (number, verdict) in verdicts {
+            push(*number, verdict.clone());
+            push(number + 1, Verdict::Answer(otherwise));
+        }
+        let mut program = self.prefix.clone();
+        program.extend(search(&ranges));
+        program
+    }
 }
 
-fn judge(rules: &Rules, machine: Machine) -> Result<Option<BpfProgram>, seccompiler::Error> {
-    let mut filter = Vec::new();
-    for allow in rules.allow.iter().filter(|allow| allow.judged) {
-        if allow.arch.is_none_or(|arch| arch == machine) {
-            filter.extend(allow.syscalls.iter().map(|name| json!({ "syscall": name })));
+/// A binary search for the range that the accumulator is in.
+fn search(ranges: &[(u32, Verdict)]) -> BpfProgram {
+    match ranges {
+        [] => Vec::new(),
+        [(_, Verdict::Answer(answer))] => vec![instruction(RET, 0, 0, *answer)],
+        [(_, Verdict::Look(look))] => look.clone(),
+        _ => {
+            let (below, above) = ranges.split_at(ranges.len() / 2);
+            let from = above.first().map_or(0, |(from, _)| *from);
+            let (below, above) = (search(below), search(above));
+            let mut program = match u8::try_from(below.len()) {
+                Ok(over) => vec![instruction(JUMP_GREATER_EQUAL, over, 0, from)],
+                // A condition jumps over 255 instructions at most.
+                Err(_) => vec![
+                    instruction(JUMP_GREATER_EQUAL, 0, 1, from),
+                    instruction(JUMP, 0, 0, below.len() as u32),
+                ],
+            };
+            program.extend(below);
+            program.extend(above);
+            program
         }
     }
-    if filter.is_empty() {
-        return Ok(None);
-    }
-    // seccompiler has no name for the answer that asks a supervisor: `trace` stands in for it.
-    let mut program = one(filter, json!("allow"), json!({ "trace": 1 }), machine)?;
-    for instruction in &mut program {
-        if instruction.code == BPF_RET_K && instruction.k == libc::SECCOMP_RET_TRACE | 1 {
-            instruction.k = libc::SECCOMP_RET_USER_NOTIF;
-        }
-    }
-    Ok(Some(program))
 }
 
-/// Rules of seccompiler for one entry: the conditions multiplied out, since it knows no "one of".
+fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter { code, jt, jf, k }
+}
+
+/// Rules of seccompiler for one entry: the conditions multiplied out, since it knows no "one of". None for no condition.
 fn alternatives(name: &str, when: &[When]) -> Vec<Value> {
     let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
     for condition in when {
@@ -101,11 +227,9 @@ fn alternatives(name: &str, when: &[When]) -> Vec<Value> {
             })
             .collect();
     }
+    rows.retain(|row| !row.is_empty());
     rows.into_iter()
-        .map(|row| match row.is_empty() {
-            true => json!({ "syscall": name }),
-            false => json!({ "syscall": name, "args": row }),
-        })
+        .map(|row| json!({ "syscall": name, "args": row }))
         .collect()
 }
 
@@ -116,40 +240,6 @@ fn compare(when: &When, value: u64) -> Value {
         "op": match when.mask { Some(mask) => json!({ "masked_eq": mask }), None => json!("eq") },
         "val": value,
     })
-}
-
-/// Conditions that no call meets.
-fn never() -> Value {
-    json!([
-        { "index": 0, "type": "qword", "op": "eq", "val": 0 },
-        { "index": 0, "type": "qword", "op": "ne", "val": 0 },
-    ])
-}
-
-fn one(
-    filter: Vec<Value>,
-    mismatch: Value,
-    matching: Value,
-    machine: Machine,
-) -> Result<BpfProgram, seccompiler::Error> {
-    let document = json!({
-        "filter": { "mismatch_action": mismatch, "match_action": matching, "filter": filter }
-    })
-    .to_string();
-    let arch = match machine {
-        Machine::X86_64 => TargetArch::x86_64,
-        Machine::Aarch64 => TargetArch::aarch64,
-    };
-    let mut programs = seccompiler::compile_from_json(document.as_bytes(), arch)?;
-    Ok(programs.remove("filter").unwrap_or_default())
-}
-
-/// Replaces the program's last instruction, its answer to what no rule names.
-fn answer_otherwise(program: &mut BpfProgram, answer: u32) {
-    if let Some(last) = program.last_mut() {
-        debug_assert_eq!(last.code, BPF_RET_K, "a filter ends with an answer");
-        last.k = answer;
-    }
 }
 
 #[cfg(test)]
@@ -280,7 +370,6 @@ mod tests {
             "process_vm_writev",
             "pidfd_getfd",
             "personality",
-            "chown",
             "init_module",
         ] {
             let nr = number(name);
@@ -333,7 +422,7 @@ mod tests {
                 libc::SECCOMP_RET_KILL_PROCESS
             );
             assert!(
-                f.allow.len() < 4000,
+                f.allow.len() < 1500,
                 "{name}: {} instructions",
                 f.allow.len()
             );

@@ -16,21 +16,10 @@ pub mod error;
 mod filter;
 pub mod profile;
 pub mod request;
-#[expect(
-    dead_code,
-    reason = "parts are for Landlock isolation, which comes next"
-)]
 mod ruleset;
-#[expect(
-    dead_code,
-    reason = "parts are for Landlock isolation, which comes next"
-)]
 pub mod running;
 mod spawn;
-#[expect(
-    dead_code,
-    reason = "parts are for Landlock isolation, which comes next"
-)]
+mod supervisor;
 mod sys;
 mod view;
 

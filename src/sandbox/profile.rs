@@ -106,6 +106,11 @@ impl Machine {
     } else {
         Machine::Aarch64
     };
+
+    /// Whether a rule that is for `only` is for this machine.
+    pub(super) fn is(self, only: Option<Machine>) -> bool {
+        only.is_none_or(|only| only == self)
+    }
 }
 
 #[derive(serde::Deserialize)]
@@ -141,6 +146,19 @@ pub(super) struct Allow {
 pub(super) struct Refuse {
     pub(super) syscalls: Vec<String>,
     pub(super) arch: Option<Machine>,
+    #[serde(default)]
+    pub(super) answer: Answer,
+}
+
+/// What a refused call answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(super) enum Answer {
+    #[default]
+    Eperm,
+    Eopnotsupp,
+    /// Success, with nothing done.
+    Nothing,
 }
 
 /// A condition on one argument: `(argument & mask)` is one of the values.
@@ -323,7 +341,7 @@ impl Rules {
 fn machines(only: Option<Machine>) -> impl Iterator<Item = Machine> {
     [Machine::X86_64, Machine::Aarch64]
         .into_iter()
-        .filter(move |machine| only.is_none_or(|only| only == *machine))
+        .filter(move |machine| machine.is(only))
 }
 
 impl When {

@@ -6,8 +6,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset,
-    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
+    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 
 use super::error::{Layer, SandboxError};
@@ -102,16 +102,20 @@ fn handled(abi: ABI) -> Result<RulesetCreated, RulesetError> {
 /// A ruleset that restricts no file and holds signals in: what the supervisor puts around itself and the action, so that
 /// a signal to everybody reaches nobody else.
 pub(super) fn signals_only() -> Result<OwnedFd, SandboxError> {
-    let failed = |source: RulesetError| SandboxError::Layer {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| SandboxError::Layer {
         layer: Layer::Supervisor,
         step: "building a ruleset for signals".to_owned(),
-        source: Box::new(source),
+        source,
     };
+    // Every ruleset forbids moving files between directories unless it says otherwise.
+    let root = PathFd::new("/").map_err(|error| failed(error.into()))?;
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .scope(Scope::Signal)
+        .and_then(|ruleset| ruleset.handle_access(AccessFs::Refer))
         .and_then(Ruleset::create)
-        .map_err(failed)?;
+        .and_then(|ruleset| ruleset.add_rule(PathBeneath::new(root, AccessFs::Refer)))
+        .map_err(|error| failed(error.into()))?;
     Option::<OwnedFd>::from(ruleset).ok_or(SandboxError::SupervisorLost)
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::enforced::Enforced;
 use super::error::SandboxError;
+use super::supervisor::Report;
 use super::sys::{self, Errno, Waited};
 
 /// Which of its two streams a process wrote to.
@@ -90,6 +91,8 @@ pub(super) enum Ender {
         lifeline: Mutex<Option<OwnedFd>>,
         /// The supervisor.
         process: OwnedFd,
+        /// Where it tells how the action ended.
+        result: OwnedFd,
     },
 }
 
@@ -112,6 +115,18 @@ impl Ender {
     fn process(&self) -> &OwnedFd {
         match self {
             Ender::Process(process) | Ender::Supervisor { process, .. } => process,
+        }
+    }
+
+    /// How the action ended, its process having been reaped as `waited`.
+    fn report(&self, waited: &Waited) -> Result<Report, SandboxError> {
+        let Ender::Supervisor { result, .. } = self else {
+            return Ok(Report::of(waited));
+        };
+        let mut record = [0; Report::SIZE];
+        match sys::read(result.as_fd(), &mut record) {
+            Ok(Report::SIZE) => Ok(Report::from_bytes(&record)),
+            _ => Err(SandboxError::SupervisorLost),
         }
     }
 }
@@ -273,9 +288,10 @@ impl Running {
         }
         let waited = self.reap()?;
         let wall = self.started.elapsed();
-        let status = match libc::WIFEXITED(waited.status) {
-            true => Status::Exited(libc::WEXITSTATUS(waited.status)),
-            false => Status::Signaled(libc::WTERMSIG(waited.status)),
+        let report = self.shared.ender.report(&waited)?;
+        let status = match libc::WIFEXITED(report.status) {
+            true => Status::Exited(libc::WEXITSTATUS(report.status)),
+            false => Status::Signaled(libc::WTERMSIG(report.status)),
         };
         Ok(Outcome {
             status,
@@ -285,9 +301,9 @@ impl Running {
                 (_, why) => why,
             },
             wall,
-            user: duration(waited.usage.ru_utime),
-            system: duration(waited.usage.ru_stime),
-            peak_memory_bytes: u64::try_from(waited.usage.ru_maxrss).unwrap_or(0) * 1024,
+            user: Duration::from_micros(report.user),
+            system: Duration::from_micros(report.system),
+            peak_memory_bytes: report.peak.saturating_mul(1024),
             output_bytes: printed,
             enforced: self.enforced.clone(),
         })
@@ -374,10 +390,4 @@ impl Drop for Running {
             self.abandon();
         }
     }
-}
-
-fn duration(time: libc::timeval) -> Duration {
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let micros = u64::try_from(time.tv_usec).unwrap_or(0);
-    Duration::from_secs(seconds) + Duration::from_micros(micros)
 }

@@ -2,19 +2,21 @@
 //! system calls ([`super::child`]).
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::OnceLock;
+use std::sync::atomic::AtomicI32;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use landlock::{ABI, AccessFs, BitFlags};
 
-use super::child::{self, Failure, Plan, Step, View, ViewStep};
+use super::child::{self, Failure, Plan, Step, Supervision, View, ViewStep};
 use super::enforced::Enforced;
 use super::error::{Layer, SandboxError};
 use super::request::{Access, Isolation, Limits, Request};
 use super::ruleset::{self, Grant};
 use super::running::{Ender, Running};
+use super::supervisor;
 use super::sys::{self, Errno, Memory, SignalsBlocked, Stack, StringArray};
 use super::view::{self, Opened};
 
@@ -23,8 +25,9 @@ const STACK_BYTES: usize = 256 * 1024;
 
 /// Starts the process that `request` describes, with every layer in force, or not at all.
 ///
-/// The process is killed when the thread that called this ends, when the result is dropped, and when the process's
-/// time is up (which somebody has to wait for: see [`Running::wait`]).
+/// The process is killed when the result is dropped, when its time is up (which somebody has to wait for: see
+/// [`Running::wait`]), and when this program ends, however it does. Under [`Isolation::Full`] the thread that called
+/// this has to live as long: the kernel takes its end for the program's.
 pub fn spawn(request: Request<'_>) -> Result<Running, SandboxError> {
     let abi = ruleset::kernel_abi()?;
     spawn_with(request, abi)
@@ -54,6 +57,9 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
     let above = |fd: BorrowedFd<'_>| {
         sys::duplicate_above(fd, floor).map_err(start("duplicating a descriptor"))
     };
+    if request.isolation == Isolation::Landlock {
+        mounts.iter().try_for_each(in_place)?;
+    }
     let grants = mounts
         .iter()
         .chain(&tmp)
@@ -104,13 +110,14 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
             .collect::<Result<_, SandboxError>>()?,
         status: Some(above(status.as_fd())?),
         cwd: c_text(request.cwd.as_str())?,
-        limits: kernel_limits(&limits)?,
+        limits: kernel_limits(&limits, request.isolation)?,
         ruleset,
         late_rules,
-        filters: vec![match confined_signals {
+        filter: match confined_signals {
             true => filters.allow.clone(),
             false => filters.allow_without_signals.clone(),
-        }],
+        },
+        supervision: None,
         program: c_text(request.program.as_str())?,
         argv: StringArray::new(
             request
@@ -127,9 +134,13 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
     let (pid, ender) = match request.isolation {
         Isolation::Full => full(&plan)?,
         Isolation::Landlock => {
-            return Err(SandboxError::Request {
-                why: "Landlock isolation is not there yet".to_owned(),
-            });
+            let writable = mounts
+                .iter()
+                .filter(|mount| mount.access == Access::Write)
+                .chain(&tmp)
+                .map(|mount| view::c_path(&mount.host))
+                .collect::<Result<_, _>>()?;
+            supervised(&mut plan, abi, filters.judge.clone(), writable, &above)?
         }
     };
     let mut running = Running::new(
@@ -177,14 +188,91 @@ fn full(plan: &Plan) -> Result<(libc::pid_t, Ender), SandboxError> {
         Errno(libc::EAGAIN | libc::ENOMEM) => start("clone")(errno),
         _ => layer(Layer::Namespaces, "making namespaces", errno),
     })?;
-    match sys::pidfd_open(pid) {
-        Ok(pidfd) => Ok((pid, Ender::Process(pidfd))),
-        Err(errno) => {
-            // Without the handle nobody could end it later; it has not been waited for, so the number is still its own.
-            let _ = sys::kill(pid);
-            let _ = sys::wait_for(pid, true);
-            Err(start("opening a pidfd")(errno))
-        }
+    Ok((pid, Ender::Process(handle(pid)?)))
+}
+
+/// The process is the child of a supervisor, which outlives the clone and so needs memory of its own.
+fn supervised(
+    plan: &mut Plan,
+    abi: ABI,
+    judge: Option<seccompiler::BpfProgram>,
+    writable: Vec<CString>,
+    above: &impl Fn(BorrowedFd<'_>) -> Result<OwnedFd, SandboxError>,
+) -> Result<(libc::pid_t, Ender), SandboxError> {
+    let (lifeline_read, lifeline) = pipe("making a pipe")?;
+    let (result, result_write) = pipe("making a pipe")?;
+    let supervision = Supervision {
+        lifeline: above(lifeline_read.as_fd())?,
+        result: above(result_write.as_fd())?,
+        signals: match ruleset::scopes_signals(abi) {
+            // What it may not signal is everybody else: no news for the kernel's log.
+            true => Some((
+                above(ruleset::signals_only()?.as_fd())?,
+                if abi >= ABI::V7 { LOG_SAME_EXEC_OFF } else { 0 },
+            )),
+            false => None,
+        },
+        judge,
+        listener: AtomicI32::new(-1),
+        writable,
+        keep: Vec::new(),
+        stack: Stack::new(STACK_BYTES).map_err(start("mapping a stack"))?,
+    };
+    drop((lifeline_read, result_write));
+    let mut keep: Vec<i32> = plan
+        .standard
+        .iter()
+        .chain(plan.descriptors.iter().map(|(fd, _)| fd))
+        .chain(&plan.status)
+        .chain([&plan.ruleset, &supervision.lifeline, &supervision.result])
+        .chain(supervision.signals.as_ref().map(|(fd, _)| fd))
+        .map(AsRawFd::as_raw_fd)
+        .collect();
+    keep.sort_unstable();
+    plan.supervision = Some(Supervision {
+        keep,
+        ..supervision
+    });
+
+    let stack = Stack::new(STACK_BYTES).map_err(start("mapping a stack"))?;
+    let cloned = {
+        let _blocked = SignalsBlocked::new().map_err(start("blocking signals"))?;
+        sys::clone_with(0, Memory::Copied, &stack, supervisor::run, &*plan)
+    };
+    let pid = cloned.map_err(start("clone"))?;
+    let process = handle(pid)?;
+    Ok((
+        pid,
+        Ender::Supervisor {
+            lifeline: Mutex::new(Some(lifeline)),
+            process,
+            result,
+        },
+    ))
+}
+
+/// `LANDLOCK_RESTRICT_SELF_LOG_SAME_EXEC_OFF`, from ABI 7. Source: `linux/landlock.h`.
+const LOG_SAME_EXEC_OFF: u32 = 1;
+
+/// A pidfd of the child `pid`, or no child.
+fn handle(pid: libc::pid_t) -> Result<OwnedFd, SandboxError> {
+    sys::pidfd_open(pid).map_err(|errno| {
+        // Without the handle nobody could end it later; it has not been waited for, so the number is still its own.
+        let _ = sys::kill(pid);
+        let _ = sys::wait_for(pid, true);
+        start("opening a pidfd")(errno)
+    })
+}
+
+/// Without a mount namespace, what is asked for has to be there already.
+fn in_place(mount: &Opened) -> Result<(), SandboxError> {
+    match std::fs::canonicalize(mount.at.as_str()) {
+        Ok(leads) if leads == mount.host => Ok(()),
+        leads => Err(SandboxError::Elsewhere {
+            at: mount.at.clone(),
+            host: mount.host.clone(),
+            leads: leads.ok(),
+        }),
     }
 }
 
@@ -421,14 +509,26 @@ fn limit_name(resource: u32) -> &'static str {
 }
 
 /// `limits` as the kernel takes them, no higher than what this process may set. Core files are off.
-pub(super) fn kernel_limits(limits: &Limits) -> Result<Vec<(u32, u64)>, SandboxError> {
+pub(super) fn kernel_limits(
+    limits: &Limits,
+    isolation: Isolation,
+) -> Result<Vec<(u32, u64)>, SandboxError> {
+    // Without a user namespace the kernel counts all of the user's processes. There are no more of them than of
+    // everybody's, so that as many as are allowed can come on top.
+    let others = match isolation {
+        Isolation::Full => 0,
+        Isolation::Landlock => sys::process_count(),
+    };
     let wanted = [
         (libc::RLIMIT_CORE, Some(0)),
         (libc::RLIMIT_AS, limits.memory_bytes),
         (libc::RLIMIT_CPU, limits.cpu_seconds),
         (libc::RLIMIT_FSIZE, limits.file_size_bytes),
         (libc::RLIMIT_NOFILE, limits.open_files),
-        (libc::RLIMIT_NPROC, limits.processes),
+        (
+            libc::RLIMIT_NPROC,
+            limits.processes.map(|most| most.saturating_add(others)),
+        ),
     ];
     wanted
         .into_iter()

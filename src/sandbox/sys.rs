@@ -295,6 +295,14 @@ pub(super) fn kill(pid: libc::pid_t) -> SysResult {
     done(unsafe { libc::kill(pid, libc::SIGKILL) }.into())
 }
 
+/// Sends SIGKILL to every process that this one may signal, itself excepted.
+///
+/// That is everything the user owns unless something holds signals in: the caller has entered a Landlock domain that
+/// scopes them.
+pub(super) fn kill_all_in_scope() -> SysResult {
+    kill(-1)
+}
+
 /// Sends SIGKILL to the process that `pidfd` stands for.
 pub(super) fn pidfd_kill(pidfd: BorrowedFd<'_>) -> SysResult {
     // SAFETY: integers and a null pointer, which asks for the usual signal information. The descriptor is borrowed, so
@@ -360,6 +368,17 @@ pub(super) fn hard_limit(resource: u32) -> SysResult<u64> {
     Ok(limit.rlim_max)
 }
 
+/// How many processes and threads there are on the machine, or 0 if the kernel does not say.
+pub(super) fn process_count() -> u64 {
+    // SAFETY: plain integers, for which all zero is a value.
+    let mut info: libc::sysinfo = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `sysinfo`.
+    match unsafe { libc::sysinfo(&raw mut info) } {
+        0 => info.procs.into(),
+        _ => 0,
+    }
+}
+
 /// Sets the file mode creation mask.
 pub(super) fn umask(mask: u32) {
     // SAFETY: no memory, and it cannot fail.
@@ -388,6 +407,7 @@ pub(super) fn drop_capabilities() -> SysResult {
 }
 
 /// Enters the namespace that `fd` stands for.
+#[expect(dead_code, reason = "its caller comes next")]
 pub(super) fn setns(fd: BorrowedFd<'_>, kind: c_int) -> SysResult {
     // SAFETY: two integers; the descriptor is borrowed, so it is open during the call.
     done(unsafe { libc::setns(fd.as_raw_fd(), kind) }.into())
@@ -421,6 +441,37 @@ pub(super) fn duplicate_to(fd: BorrowedFd<'_>, target: RawFd) -> SysResult {
     // SAFETY: integers only. The child owns a descriptor table of its own and goes on to execve or exit, so no owner
     // in it is surprised by `target` changing its meaning.
     done(unsafe { libc::syscall(libc::SYS_dup3, fd.as_raw_fd(), target, 0) })
+}
+
+/// Closes every descriptor from `first` to `last`, by number and whoever owns it: for a child that goes on to no code
+/// but its own.
+pub(super) fn close_numbers(first: RawFd, last: RawFd) -> SysResult {
+    if first > last {
+        return Ok(());
+    }
+    // SAFETY: integers only. The caller is a process of its own that never returns to the code that made the owners of
+    // these descriptors, so nothing uses them again.
+    done(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0u32) })
+}
+
+/// A descriptor that is readable while one of the signals in `mask` is pending.
+pub(super) fn signalfd(mask: u64) -> SysResult<OwnedFd> {
+    // SAFETY: the kernel reads the eight bytes of the mask, as the size says.
+    owned(unsafe {
+        libc::syscall(
+            libc::SYS_signalfd4,
+            -1,
+            ptr::from_ref(&mask),
+            8usize,
+            libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
+        )
+    })
+}
+
+/// Names this process, as `ps` shows it.
+pub(super) fn set_name(name: &CStr) -> SysResult {
+    // SAFETY: the kernel reads up to 16 bytes of a string that ends in NUL.
+    done(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) }.into())
 }
 
 /// Marks every descriptor from `first` on to be closed by execve.
@@ -720,14 +771,16 @@ pub(super) fn landlock_allow_beneath(
     })
 }
 
-/// Enforces `ruleset` on this thread and what it will start.
-pub(super) fn landlock_restrict_self(ruleset: BorrowedFd<'_>) -> SysResult {
+/// Enforces `ruleset` on this thread and what it will start. `flags` are `LANDLOCK_RESTRICT_SELF_*`.
+pub(super) fn landlock_restrict_self(ruleset: BorrowedFd<'_>, flags: u32) -> SysResult {
     // SAFETY: the kernel takes two integers; the descriptor is borrowed, so it is open during the call.
-    done(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0u32) })
+    done(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), flags) })
 }
 
-/// Installs `program` as a filter of this thread's system calls and of what it will start.
-pub(super) fn seccomp_filter(program: &[seccompiler::sock_filter]) -> SysResult {
+fn install_filter(
+    program: &[seccompiler::sock_filter],
+    flags: libc::c_ulong,
+) -> SysResult<libc::c_long> {
     let Ok(len) = libc::c_ushort::try_from(program.len()) else {
         return Err(Errno(libc::E2BIG));
     };
@@ -737,17 +790,184 @@ pub(super) fn seccomp_filter(program: &[seccompiler::sock_filter]) -> SysResult 
         filter: program.as_ptr().cast_mut().cast(),
     };
     // SAFETY: the kernel copies `len` instructions from the slice and checks them; it writes nothing.
-    done(unsafe {
+    check(unsafe {
         libc::syscall(
             libc::SYS_seccomp,
             libc::SECCOMP_SET_MODE_FILTER,
-            0u32,
+            flags,
             &raw const program,
         )
     })
 }
 
+/// Installs `program` as a filter of this thread's system calls and of what it will start.
+pub(super) fn seccomp_filter(program: &[seccompiler::sock_filter]) -> SysResult {
+    install_filter(program, 0).map(|_| ())
+}
+
+/// Likewise; what the filter sends to a supervisor arrives at the descriptor with this number (close-on-exec). The
+/// number, and not an owner: the descriptor table is shared with the process that will use it.
+pub(super) fn seccomp_filter_with_listener(
+    program: &[seccompiler::sock_filter],
+) -> SysResult<RawFd> {
+    install_filter(program, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER).map(|fd| fd as RawFd)
+}
+
+/// Takes over the descriptor that a child left in the table it shared with this process.
+pub(super) fn adopt(number: RawFd) -> Option<OwnedFd> {
+    if number < 3 {
+        return None;
+    }
+    // SAFETY: the number is one that `seccomp_filter_with_listener` answered in a child with the same descriptor table,
+    // which has since called execve and so has a table of its own: nobody else owns it here.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// A system call that waits for the supervisor's answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// What to answer under.
+    pub(super) id: u64,
+    /// The thread that made the call.
+    pub(super) thread: libc::pid_t,
+    /// The system call.
+    pub(super) number: libc::c_long,
+    /// Its arguments.
+    pub(super) arguments: [u64; 6],
+}
+
+/// Receives the next call from `listener`.
+pub(super) fn next_asked(listener: BorrowedFd<'_>) -> SysResult<Asked> {
+    // SAFETY: plain integers, for which all zero is a value, and which the kernel demands to be zero.
+    let mut notif: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `seccomp_notif`, the size of which is in the request's number.
+    done(
+        unsafe {
+            libc::ioctl(
+                listener.as_raw_fd(),
+                libc::SECCOMP_IOCTL_NOTIF_RECV,
+                &raw mut notif,
+            )
+        }
+        .into(),
+    )?;
+    Ok(Asked {
+        id: notif.id,
+        thread: notif.pid as libc::pid_t,
+        number: notif.data.nr.into(),
+        arguments: notif.data.args,
+    })
+}
+
+/// Whether the call `id` still waits: if so, its thread's number has not been given to another one.
+pub(super) fn still_asked(listener: BorrowedFd<'_>, id: u64) -> bool {
+    // SAFETY: the kernel reads the eight bytes of `id`.
+    unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_ID_VALID,
+            ptr::from_ref(&id),
+        ) == 0
+    }
+}
+
+/// Answers the call `id` with success or an error number.
+pub(super) fn answer(listener: BorrowedFd<'_>, id: u64, result: SysResult) -> SysResult {
+    // SAFETY: plain integers, for which all zero is a value.
+    let mut response: libc::seccomp_notif_resp = unsafe { std::mem::zeroed() };
+    response.id = id;
+    if let Err(Errno(errno)) = result {
+        response.error = -errno;
+    }
+    // SAFETY: the kernel reads one `seccomp_notif_resp`.
+    done(
+        unsafe {
+            libc::ioctl(
+                listener.as_raw_fd(),
+                libc::SECCOMP_IOCTL_NOTIF_SEND,
+                &raw mut response,
+            )
+        }
+        .into(),
+    )
+}
+
+/// Reads memory of the process that `thread` belongs to, at `address`, into `buffer`: how much could be read. Never
+/// crosses into the next page unless that can be read, too.
+pub(super) fn read_memory(
+    thread: libc::pid_t,
+    address: u64,
+    buffer: &mut [u8],
+) -> SysResult<usize> {
+    const PAGE: usize = 4096;
+    let first = (PAGE - (address as usize % PAGE)).min(buffer.len());
+    let local = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    let remote = [
+        libc::iovec {
+            iov_base: ptr::without_provenance_mut(address as usize),
+            iov_len: first,
+        },
+        libc::iovec {
+            iov_base: ptr::without_provenance_mut((address as usize).wrapping_add(first)),
+            iov_len: buffer.len() - first,
+        },
+    ];
+    // SAFETY: the kernel writes at most `buffer.len()` bytes into the slice; the other addresses are the other
+    // process's, and the kernel checks them.
+    check(
+        unsafe { libc::process_vm_readv(thread, &raw const local, 1, remote.as_ptr(), 2, 0) }
+            as libc::c_long,
+    )
+    .map(|n| n as usize)
+}
+
+/// Opens `path` from `base` as a path only, through no link of `/proc`.
+pub(super) fn open_path_at(base: BorrowedFd<'_>, path: &CStr, follow: bool) -> SysResult<OwnedFd> {
+    let nofollow = if follow { 0 } else { libc::O_NOFOLLOW };
+    // `struct open_how`: flags, mode, resolve.
+    let how = [
+        (libc::O_PATH | libc::O_CLOEXEC | nofollow) as u64,
+        0,
+        libc::RESOLVE_NO_MAGICLINKS,
+    ];
+    // SAFETY: the path ends in NUL and the kernel reads the 24 bytes of the array, as the size says.
+    owned(unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            base.as_raw_fd(),
+            path.as_ptr(),
+            how.as_ptr(),
+            size_of_val(&how),
+        )
+    })
+}
+
+/// What the symbolic link at `path` says, written into `buffer`.
+pub(super) fn read_link<'b>(path: &CStr, buffer: &'b mut [u8]) -> SysResult<&'b [u8]> {
+    // SAFETY: the path ends in NUL; the kernel writes at most `buffer.len()` bytes.
+    let rc = unsafe { libc::readlink(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    let length = check(rc as libc::c_long)? as usize;
+    buffer.get(..length).ok_or(Errno(libc::EIO))
+}
+
+/// Changes the mode of the file at `path`, links followed.
+pub(super) fn chmod(path: &CStr, mode: u32) -> SysResult {
+    // SAFETY: the path ends in NUL.
+    done(unsafe { libc::chmod(path.as_ptr(), mode) }.into())
+}
+
+/// Sets the times of the file at `path`, links followed: two `timespec` of two words each, or now.
+pub(super) fn set_times(path: &CStr, times: Option<&[u64; 4]>) -> SysResult {
+    let times = times.map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: the path ends in NUL; the kernel reads two `timespec`, four words on both machines, or nothing.
+    done(unsafe { libc::syscall(libc::SYS_utimensat, libc::AT_FDCWD, path.as_ptr(), times, 0) })
+}
+
 /// Whether the running kernel knows the seccomp action `action`.
+#[expect(dead_code, reason = "its caller comes next")]
 pub(super) fn seccomp_action_available(action: u32) -> bool {
     const GET_ACTION_AVAIL: u32 = 2;
     // SAFETY: the kernel reads the four bytes of `action`.

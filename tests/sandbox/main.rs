@@ -1,0 +1,9 @@
+//! The sandbox under attack: each attack in a process of its own, under each isolation, as root and as an ordinary
+//! user, with a control that comes through outside.
+
+#![allow(missing_docs, clippy::print_stderr, reason = "tests")]
+
+mod attacks;
+mod behaviour;
+mod builds;
+mod support;
