@@ -12,7 +12,7 @@ use kiln::store::Store;
 use kiln::toolchain::c::{self, CRequest, SystemGrants};
 use kiln::toolchain::model::{CToolchain, RustToolchain};
 use kiln::toolchain::rustup::{RustRequest, choose};
-use kiln::toolchain::{SYSTEM_SEARCH, ToolchainError, rust};
+use kiln::toolchain::{SYSTEM_SEARCH, ToolchainError, check_pins, rust};
 
 fn search() -> Vec<PathBuf> {
     SYSTEM_SEARCH.iter().map(PathBuf::from).collect()
@@ -180,6 +180,13 @@ fn the_snapshot_alone_compiles_and_links() {
             .unwrap()
             .starts_with("/rust")
     );
+
+    let (right, other) = (Some(c.system.tree), Some(rust.tree));
+    assert!(
+        check_pins(&rust, &c, None, None).is_ok() && check_pins(&rust, &c, other, right).is_ok()
+    );
+    let error = check_pins(&rust, &c, None, other).unwrap_err();
+    assert!(error.help().unwrap().contains(&c.system.tree.to_hex()));
 
     // Nothing that nobody asked for is there.
     for absent in [

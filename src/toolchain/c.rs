@@ -1,6 +1,7 @@
 //! The C toolchain, and trees with more programs of the machine beside it: discovered once, kept as a snapshot in the
 //! store, and found again by the identity of what was looked at, without running anything.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -107,7 +108,7 @@ pub fn discover(request: &CRequest<'_>) -> Result<CToolchain, ToolchainError> {
         cc: seen(&compiler.path)?,
         cxx: selected.cxx.as_deref().map(seen).transpose()?,
         ar: selected.ar.as_deref().map(seen).transpose()?,
-        path: path_variable(&system, request.search),
+        path: system.path_variable(request.search),
         version: compiler.version()?,
         machine: compiler.machine()?,
         system,
@@ -119,18 +120,16 @@ pub fn discover(request: &CRequest<'_>) -> Result<CToolchain, ToolchainError> {
 /// The files that something was computed from, as they were then.
 struct Witness {
     watched: Vec<PathBuf>,
-    identity: [u8; 32],
+    /// `None`: they kept changing, so what was computed is true of what was copied, and not to be remembered.
+    identity: Option<[u8; 32]>,
 }
 
 impl Witness {
     /// Remembers what was computed. A memo that cannot be written costs time later on, not correctness now.
     fn remember(&self, memo: &Path, value: &impl serde::Serialize) {
-        drop(identity::remember(
-            memo,
-            &self.watched,
-            &self.identity,
-            value,
-        ));
+        if let Some(identity) = &self.identity {
+            drop(identity::remember(memo, &self.watched, identity, value));
+        }
     }
 }
 
@@ -143,19 +142,18 @@ fn stable_snapshot(
     let mut watched: Vec<PathBuf> = layout.watched().cloned().collect();
     identity::order(&mut watched);
     let mut identity = identity::combined(&watched);
-    for _ in 0..3 {
-        let system = snapshot::create(store, layout, base)?;
+    let mut system = snapshot::create(store, layout, base)?;
+    for _ in 0..2 {
         let after = identity::combined(&watched);
         if identity == after {
+            let identity = Some(identity);
             return Ok((system, Witness { watched, identity }));
         }
         identity = after;
+        system = snapshot::create(store, layout, base)?;
     }
-    Err(ToolchainError::UnsupportedPath {
-        path: layout.host(""),
-        why: "the system's files change while they are read; is an installation going on?"
-            .to_owned(),
-    })
+    let identity = Some(identity).filter(|before| *before == identity::combined(&watched));
+    Ok((system, Witness { watched, identity }))
 }
 
 fn sandbox_path(path: &Path) -> Result<SandboxPath, ToolchainError> {
@@ -167,23 +165,26 @@ fn sandbox_path(path: &Path) -> Result<SandboxPath, ToolchainError> {
     })
 }
 
-/// The directories of `search` that are directories (not links) of the tree.
-fn path_variable(system: &SystemTree, search: &[PathBuf]) -> String {
-    let inside: Vec<String> = search
-        .iter()
-        .filter(|directory| {
-            directory
-                .strip_prefix("/")
-                .is_ok_and(|place| system.root.join(place).is_dir())
-                && directory
-                    .strip_prefix("/")
-                    .ok()
-                    .and_then(|place| place.iter().next())
-                    .is_some_and(|top| system.links.iter().all(|(link, _)| top != link.as_str()))
-        })
-        .map(|directory| directory.display().to_string())
-        .collect();
-    inside.join(":")
+impl SystemTree {
+    /// The value of `PATH` with which actions find the programs of the tree: the directories of `search` that it has,
+    /// links (`/bin`) left out.
+    pub fn path_variable(&self, search: &[PathBuf]) -> String {
+        let holds_programs = |directory: &&PathBuf| {
+            let Ok(place) = directory.strip_prefix("/") else {
+                return false;
+            };
+            let top = place.iter().next().unwrap_or_default();
+            self.links.iter().all(|(link, _)| top != link.as_str())
+                && fs::read_dir(self.root.join(place))
+                    .is_ok_and(|mut entries| entries.next().is_some())
+        };
+        let inside: Vec<String> = search
+            .iter()
+            .filter(holds_programs)
+            .map(|directory| directory.display().to_string())
+            .collect();
+        inside.join(":")
+    }
 }
 
 /// The tree that rustc needs where it links nothing: the dynamic loader and the libraries that the toolchain's programs
@@ -332,8 +333,7 @@ impl Granting<'_> {
         directory: &Path,
         keep: &dyn Fn(&str) -> bool,
     ) -> Result<(), ToolchainError> {
-        let known: std::collections::BTreeSet<String> =
-            self.layout.nodes().keys().cloned().collect();
+        let known: BTreeSet<String> = self.layout.nodes().keys().cloned().collect();
         self.layout.add_whole(directory, keep)?;
         let new: Vec<String> = self
             .layout
@@ -437,7 +437,7 @@ impl Granting<'_> {
         self.closure.program(self.layout, &program, self.search)?;
         let packages = Packages::detect(&self.layout.host(""));
         let mut queue = vec![name.to_owned()];
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         while let Some(library) = queue.pop() {
             if !seen.insert(library.clone()) {
                 continue;

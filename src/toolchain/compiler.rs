@@ -435,7 +435,7 @@ fn headers(compiler: &Compiler, layout: &mut Layout, cxx: bool) -> Result<(), To
                     Ok(data) if !data.is_dir() => {
                         any = true;
                         // A header that is a link to nowhere is nobody's header.
-                        if layout.exists(path) {
+                        if !data.is_symlink() || layout.exists(path) {
                             let end = layout.add(path)?;
                             if layout.nodes().get(&end) == Some(&Node::Directory) {
                                 layout.add_whole(path, &|_| true)?;

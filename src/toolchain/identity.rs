@@ -33,9 +33,36 @@ fn absorb(hasher: &mut blake3::Hasher, stat: &FileStat) {
     hasher.update(&bytes);
 }
 
+/// How many paths are looked at in one go; more are shared among threads.
+const CHUNK: usize = 512;
+
 /// The combined identity of `paths`, in the given order: inode, size, mtime, ctime and mode of each, or that it is
 /// absent. Symbolic links are not followed. Neighbours should stand together: a directory is opened once per run.
-pub(crate) fn combined<P: AsRef<Path>>(paths: &[P]) -> [u8; 32] {
+pub(crate) fn combined<P: AsRef<Path> + Sync>(paths: &[P]) -> [u8; 32] {
+    let chunks: Vec<&[P]> = paths.chunks(CHUNK).collect();
+    let mut parts = vec![[0; 32]; chunks.len()];
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = chunks.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let mut work = chunks.chunks(share).zip(parts.chunks_mut(share));
+        let own = work.next();
+        for (chunks, parts) in work {
+            scope.spawn(move || fill(chunks, parts));
+        }
+        if let Some((chunks, parts)) = own {
+            fill(chunks, parts);
+        }
+    });
+    *blake3::hash(parts.as_flattened()).as_bytes()
+}
+
+fn fill<P: AsRef<Path>>(chunks: &[&[P]], parts: &mut [[u8; 32]]) {
+    for (chunk, part) in chunks.iter().zip(parts) {
+        *part = combined_chunk(chunk);
+    }
+}
+
+fn combined_chunk<P: AsRef<Path>>(paths: &[P]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     let mut parent: Option<(&Path, Option<OwnedFd>)> = None;
     for path in paths {

@@ -119,6 +119,10 @@ impl Layout {
                         .filter(|name| !name.contains('\n'))
                         .ok_or_else(|| unsupported("a name is not one line of UTF-8"))?;
                     let place = join(&at, name);
+                    if self.nodes.get(&place) == Some(&Node::Directory) {
+                        at = place;
+                        continue;
+                    }
                     let host = self.host(&place);
                     let metadata =
                         fs::symlink_metadata(&host).map_err(ToolchainError::io("open", whole))?;

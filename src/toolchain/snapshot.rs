@@ -16,6 +16,9 @@ use crate::path::RelPath;
 use crate::store::{Ingest, Store};
 use crate::tree::{BlobRef, EncodedTree, Tree, TreeBuilder, TreeError, TreeRef};
 
+/// Files up to this size are read at once.
+const SMALL_BYTES: u64 = 64 << 10;
+
 fn unsupported(place: &str, why: impl ToString) -> ToolchainError {
     ToolchainError::UnsupportedPath {
         path: Path::new("/").join(place),
@@ -75,14 +78,13 @@ pub(crate) fn create(
             .map(Some)?,
         None => None,
     };
-    let copy = |path: &Path, executable: bool| {
-        store
-            .put_file(path, Ingest::Copy, executable)
-            .map_err(ToolchainError::from)
+    let (tree, root) = match keep(store, layout, base_tree.as_ref(), true) {
+        // Something that the store believed to have turned out to be damaged: take everything from the host.
+        Err(ToolchainError::Store(error)) if error.is_miss() => {
+            keep(store, layout, base_tree.as_ref(), false)?
+        }
+        other => other?,
     };
-    let encoded = encode(layout, base_tree.as_ref(), &copy)?;
-    let tree = store.put_tree(&encoded)?;
-    let root = store.materialize(&tree)?;
     let (entries, links) = top_level(&root)?;
     let mut cover = layout.cover();
     if let Some(base) = base {
@@ -98,6 +100,33 @@ pub(crate) fn create(
         links,
         cover,
     })
+}
+
+/// Puts files and tree into the store, and has the tree materialised. With `believe`, a file whose digest is known and
+/// whose content the store has is not copied again.
+fn keep(
+    store: &Store,
+    layout: &Layout,
+    base: Option<&Tree>,
+    believe: bool,
+) -> Result<(TreeRef, PathBuf), ToolchainError> {
+    let copy = |path: &Path, executable: bool| {
+        let small = fs::metadata(path).is_ok_and(|data| data.len() <= SMALL_BYTES);
+        if small && !executable {
+            let bytes = fs::read(path).map_err(ToolchainError::io("read", path))?;
+            return Ok(store.put_bytes(&bytes)?);
+        }
+        if believe {
+            let blob = store.digest_file(path)?;
+            if store.has_blob(&blob) {
+                return Ok(blob);
+            }
+        }
+        Ok(store.put_file(path, Ingest::Copy, executable)?)
+    };
+    let tree = store.put_tree(&encode(layout, base, &copy)?)?;
+    let root = store.materialize(&tree)?;
+    Ok((tree, root))
 }
 
 /// The names at the top of a snapshot: directories and files, and links with their targets.
