@@ -229,6 +229,7 @@ fn package(scratch: &Scratch) -> Package {
             src_path: scratch.path("alpha").join(path),
             edition: Edition::E2021,
             required_features: None,
+            doc_scrape_examples: false,
         })
     };
     Package {

@@ -126,6 +126,8 @@ pub struct Target {
     pub for_host: bool,
     /// `required-features`.
     pub required_features: Option<Vec<String>>,
+    /// `doc-scrape-examples = true`: `cargo doc` then counts dev-dependencies, if this is an example.
+    pub doc_scrape_examples: bool,
 }
 
 impl Target {

@@ -505,6 +505,7 @@ impl Search<'_> {
             harness: true,
             for_host: true,
             required_features: None,
+            doc_scrape_examples: false,
         }))
     }
 
@@ -550,6 +551,7 @@ impl Search<'_> {
             for_host: toml.proc_macro().unwrap_or(false),
             // Cargo reads the key for libraries and forgets it.
             required_features: toml.required_features.clone().filter(|_| !is_library),
+            doc_scrape_examples: toml.doc_scrape_examples == Some(true),
             kind,
         })
     }

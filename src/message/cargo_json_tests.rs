@@ -16,6 +16,7 @@ fn target(kind: TargetKind) -> Target {
         harness: true,
         for_host: false,
         required_features: None,
+        doc_scrape_examples: false,
     }
 }
 

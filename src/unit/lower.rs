@@ -48,9 +48,11 @@ impl Narrowed {
         Ok(Self {
             resolve: packages::narrow(resolve, &members)?,
             selected,
-            members,
             requested,
-            has_dev_units: needs_dev_dependencies(request.intent, &targets),
+            has_dev_units: needs_dev_dependencies(request.intent, &targets)
+                || (matches!(request.intent, Intent::Doc { .. })
+                    && scrapes_examples(workspace, &members)),
+            members,
             targets,
         })
     }
@@ -63,6 +65,16 @@ fn needs_dev_dependencies(intent: Intent, targets: &TargetSelection) -> bool {
         || targets.examples.is_specific()
         || targets.tests.is_specific()
         || targets.benches.is_specific()
+}
+
+/// Whether a selected member asks for its examples to be shown in its documentation. Stable cargo does not do that,
+/// but takes the dev-dependencies of the examples into account all the same.
+fn scrapes_examples(workspace: &Workspace, members: &[MemberFeatures]) -> bool {
+    members
+        .iter()
+        .filter_map(|member| workspace.packages.get(&member.package))
+        .flat_map(|package| &package.targets)
+        .any(|target| target.is_example() && target.doc_scrape_examples)
 }
 
 /// Which packages of the lock `request` can need: those whose sources have to be at hand for [`lower`]. Cargo

@@ -417,7 +417,10 @@ fn mistakes_are_told_as_what_is_wrong_and_what_there_is() {
 #[test]
 fn members_are_selected_by_name_pattern_and_exclusion() {
     let fixture = fixture(&[
-        ("", "[workspace]\nmembers = [\"al*\", \"beta\"]\nresolver = \"2\"\n"),
+        (
+            "",
+            "[workspace]\nmembers = [\"al*\", \"beta\"]\nresolver = \"2\"\n",
+        ),
         (
             "alpha",
             "[package]\nname = \"alpha\"\nversion = \"1.0.0\"\n",

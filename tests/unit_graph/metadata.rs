@@ -155,8 +155,8 @@ fn crate_type(name: &str) -> CrateType {
     }
 }
 
-/// What `cargo metadata` leaves out of a target: the manifest's own `bench = …`.
-fn bench_key(manifest: &toml::Table, kind: &str, name: &str) -> Option<bool> {
+/// What `cargo metadata` leaves out of a target: the manifest's own `bench` and `doc-scrape-examples`.
+fn bool_key(manifest: &toml::Table, kind: &str, name: &str, key: &str) -> Option<bool> {
     let table = match manifest.get(kind)? {
         toml::Value::Table(table) => table,
         toml::Value::Array(tables) => tables
@@ -165,7 +165,7 @@ fn bench_key(manifest: &toml::Table, kind: &str, name: &str) -> Option<bool> {
             .find(|table| table.get("name").and_then(toml::Value::as_str) == Some(name))?,
         _ => return None,
     };
-    table.get("bench")?.as_bool()
+    table.get(key)?.as_bool()
 }
 
 fn target(value: &Value, manifest: &toml::Table) -> Target {
@@ -185,7 +185,7 @@ fn target(value: &Value, manifest: &toml::Table) -> Target {
         _ => (TargetKind::Lib(types.clone()), "lib", true),
     };
     Target {
-        benched: bench_key(manifest, key, &name).unwrap_or(benched),
+        benched: bool_key(manifest, key, &name, "bench").unwrap_or(benched),
         for_host: matches!(kind, TargetKind::CustomBuild) || types.contains(&CrateType::ProcMacro),
         src_path: text(&value["src_path"]).into(),
         edition: match text(&value["edition"]).as_str() {
@@ -201,6 +201,7 @@ fn target(value: &Value, manifest: &toml::Table) -> Target {
         required_features: value["required-features"]
             .as_array()
             .map(|features| features.iter().map(text).collect()),
+        doc_scrape_examples: bool_key(manifest, key, &name, "doc-scrape-examples") == Some(true),
         name,
         kind,
     }

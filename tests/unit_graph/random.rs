@@ -395,6 +395,9 @@ fn manifest(index: usize, packages: &[Package], random: &mut Random) -> String {
                     let types = random.pick(&["staticlib", "cdylib", "rlib"]);
                     let _ = writeln!(tables, "crate-type = [\"{types}\"]");
                 }
+                if kind == "example" && random.chance(25) {
+                    tables.push_str("doc-scrape-examples = true\n");
+                }
                 if kind == "test" && random.chance(20) {
                     tables.push_str("harness = false\n");
                 }
