@@ -1,5 +1,10 @@
 //! The unit graph compared with the one that the installed cargo makes of the same workspace and command line.
 
+#![expect(
+    clippy::print_stderr,
+    reason = "what was skipped or refused is to be seen"
+)]
+
 mod compare;
 mod fixture;
 mod metadata;
