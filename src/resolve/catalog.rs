@@ -103,25 +103,58 @@ struct LockedPackage {
     dependencies: Vec<PackageId>,
 }
 
-/// `cargo update --precise`: what was locked to `from` is to become `to`, withdrawn or not.
+/// `cargo update --precise`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Precise {
-    /// The package.
-    pub name: PackageName,
-    /// Its registry.
-    pub source: SourceId,
-    /// The version that the lock has.
-    pub from: Version,
-    /// The version that it is to have.
-    pub to: Version,
+pub enum Precise {
+    /// A package of a registry: what was locked to `from` is to become `to`, withdrawn or not.
+    Version {
+        /// The package.
+        name: PackageName,
+        /// Its registry.
+        source: SourceId,
+        /// The version that the lock has.
+        from: Version,
+        /// The version that it is to have. Without build metadata it stands for all that differ in that only.
+        to: Version,
+    },
+    /// All packages of a repository: they are to come from this commit.
+    Commit {
+        /// The repository, as a dependency names it.
+        source: SourceId,
+        /// The commit.
+        commit: String,
+    },
 }
 
 impl Precise {
-    /// A version without build metadata stands for all that differ in it only.
-    fn is(&self, version: &Version) -> bool {
-        (&self.to.major, &self.to.minor, &self.to.patch, &self.to.pre)
-            == (&version.major, &version.minor, &version.patch, &version.pre)
-            && (self.to.build.is_empty() || self.to.build == version.build)
+    /// Whether `version` of `name` is what is asked for.
+    fn wants(&self, package: &PackageName, version: &Version) -> bool {
+        match self {
+            Self::Version { name, to, .. } => {
+                name == package
+                    && (to.major, to.minor, to.patch, &to.pre)
+                        == (version.major, version.minor, version.patch, &version.pre)
+                    && (to.build.is_empty() || to.build == version.build)
+            }
+            Self::Commit { .. } => false,
+        }
+    }
+
+    /// Whether it concerns a dependency that so far was, or could be, locked to the version to be replaced.
+    fn concerns(&self, dependency: &Dependency, requirement: &Requirement) -> bool {
+        match self {
+            Self::Version {
+                name, source, from, ..
+            } => {
+                *name == dependency.package
+                    && *source == dependency.source
+                    && match requirement {
+                        Requirement::Locked(version) => version == from,
+                        Requirement::Any | Requirement::Range(_) => satisfies(dependency, from),
+                    }
+            }
+            Self::Commit { .. } => false,
+        }
     }
 }
 
@@ -188,14 +221,42 @@ impl<'a> Catalog<'a> {
             return index;
         }
         let index = PackageIndex(self.packages.len() as u32);
+        let source = self.commit_of(name, source);
         self.packages.push(PackageEntry {
             name: name.clone(),
-            source: source.clone(),
+            source,
             versions: None,
             yanked: Vec::new(),
         });
         self.by_name.insert(key, index);
         index
+    }
+
+    /// `source` at the commit from which `name` is to come, if it is a repository: the one that the user asks for, or
+    /// that the lock holds the package to, or others of the same repository. Else whoever is asked picks the newest.
+    fn commit_of(&self, name: &PackageName, source: &SourceId) -> SourceId {
+        if !source.is_git() || source.precise().is_some() {
+            return source.clone();
+        }
+        if let Some(Precise::Commit {
+            source: wanted,
+            commit,
+        }) = &self.precise
+            && wanted.with_precise(None) == *source
+        {
+            return source.with_precise(Some(commit.clone()));
+        }
+        let of_package = self.locked.get(&(name.clone(), source.clone()));
+        let of_others = self
+            .locked
+            .iter()
+            .filter(|((_, other), _)| other == source)
+            .min_by_key(|((name, _), _)| name)
+            .map(|(_, list)| list);
+        of_package
+            .or(of_others)
+            .and_then(|list| list.first())
+            .map_or_else(|| source.clone(), |locked| locked.id.source().clone())
     }
 
     /// The number of `summary`.
@@ -321,7 +382,7 @@ impl<'a> Catalog<'a> {
             let precise = self
                 .precise
                 .as_ref()
-                .is_some_and(|precise| precise.name == name && precise.is(summary.id.version()));
+                .is_some_and(|precise| precise.wants(&name, summary.id.version()));
             if summary.yanked
                 && !precise
                 && !self.allowed_yanked.contains(&without_commit(&summary.id))
@@ -398,14 +459,10 @@ impl<'a> Catalog<'a> {
         dependency: &Dependency,
     ) -> Candidates {
         let versions = self.versions_of(package);
-        let precise = self.precise.as_ref().filter(|precise| {
-            precise.name == dependency.package
-                && precise.source == dependency.source.with_precise(None)
-                && match requirement {
-                    Requirement::Locked(version) => *version == precise.from,
-                    _ => satisfies(dependency, &precise.from),
-                }
-        });
+        let precise = self
+            .precise
+            .as_ref()
+            .filter(|precise| precise.concerns(dependency, requirement));
         let mut ordered: Vec<u32> = (0..versions.len() as u32)
             .filter(|&position| {
                 let summary = self.summary(versions[position as usize]);
@@ -414,7 +471,7 @@ impl<'a> Catalog<'a> {
                     Requirement::Any => true,
                     Requirement::Range(range) => range.matches(version),
                     Requirement::Locked(locked) => locked == version,
-                }) && precise.is_none_or(|precise| precise.is(version))
+                }) && precise.is_none_or(|precise| precise.wants(&dependency.package, version))
             })
             .collect();
         let set = ordered.iter().copied().collect();

@@ -125,7 +125,7 @@ fn choose(catalog: &mut Catalog<'_>) -> Result<Graph, ResolveError> {
             Outcome::Stuck => break,
         }
     }
-    let solution = match solve(catalog, &[])? {
+    let solution = match solve(catalog, &[], None)? {
         Ok(solution) => solution,
         Err(proof) => {
             return Err(ResolveError::NoSolution(Box::new(explain(
@@ -143,7 +143,7 @@ fn choose(catalog: &mut Catalog<'_>) -> Result<Graph, ResolveError> {
                     catalog.load(package)?;
                 }
                 // What was decided with gaps in sight may not be what is decided without.
-                foresight = match solve(catalog, &[])? {
+                foresight = match solve(catalog, &[], None)? {
                     Ok(solution) => Foresight(solution),
                     Err(_) => return Err(ResolveError::Internal("a solution was lost")),
                 };

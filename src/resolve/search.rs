@@ -35,34 +35,50 @@ pub(super) enum Outcome {
     Stuck,
 }
 
-/// One decision: what a dependency takes.
+/// A dependency that is about to be decided.
 #[derive(Debug, Clone)]
-pub(super) struct Pick {
+pub(super) struct Question {
     /// All that it could take.
     pub(super) candidates: Rc<Candidates>,
     /// What it asks of the package.
     pub(super) request: Rc<Request>,
-    /// What it takes: a position among the package's versions.
-    pub(super) position: u32,
 }
+
+/// One decision: what a dependency takes, as a position among the package's versions.
+pub(super) type Pick = (Question, u32);
 
 /// Who knows whether decisions can be completed to a solution.
 pub(super) trait Guide {
-    /// Whether there is a solution with all of `decided` and `next`.
-    fn admits(
+    /// The first of `open` with which, and with all of `decided`, there is a solution. `open` are those candidates that
+    /// go with what is on already, in the order of preference.
+    fn first(
         &mut self,
         catalog: &mut Catalog<'_>,
         decided: &[Pick],
-        next: &Pick,
-    ) -> Result<bool, ResolveError>;
+        question: &Question,
+        open: &[u32],
+    ) -> Result<Option<u32>, ResolveError>;
+
+    /// Whether all of `open` are worth finding out, or the first will be taken whatever comes.
+    fn is_picky(&self) -> bool;
 }
 
 /// Takes whatever comes first.
 pub(super) struct Unguided;
 
 impl Guide for Unguided {
-    fn admits(&mut self, _: &mut Catalog<'_>, _: &[Pick], _: &Pick) -> Result<bool, ResolveError> {
-        Ok(true)
+    fn first(
+        &mut self,
+        _: &mut Catalog<'_>,
+        _: &[Pick],
+        _: &Question,
+        open: &[u32],
+    ) -> Result<Option<u32>, ResolveError> {
+        Ok(open.first().copied())
+    }
+
+    fn is_picky(&self) -> bool {
+        false
     }
 }
 
@@ -105,30 +121,30 @@ pub(super) fn search(
             state.queue.push(Reverse((following.ordered.len(), number)));
         }
 
-        let mut taken = None;
+        let mut open = Vec::new();
         for &position in &candidates.ordered {
             let node = catalog.at(candidates.package, position);
-            if !state.goes_with(catalog, node, candidates.package, &request)? {
-                continue;
-            }
-            let pick = Pick {
-                candidates: candidates.clone(),
-                request: request.clone(),
-                position,
-            };
-            if guide.admits(catalog, &decided, &pick)? {
-                taken = Some(node);
-                decided.push(pick);
-                break;
+            if state.goes_with(catalog, node, candidates.package, &request)? {
+                open.push(position);
+                if !guide.is_picky() {
+                    break;
+                }
             }
         }
-        let Some(node) = taken else {
+        let package = candidates.package;
+        let question = Question {
+            candidates,
+            request,
+        };
+        let taken = guide.first(catalog, &decided, &question, &open)?;
+        let Some(position) = taken else {
             return Ok(if state.unknown.is_empty() {
                 Outcome::Stuck
             } else {
                 Outcome::Unknown(state.unknown)
             });
         };
+        let node = catalog.at(package, position);
         state
             .graph
             .edges
@@ -137,8 +153,9 @@ pub(super) fn search(
             .entry(node)
             .or_default()
             .insert(index);
-        state.occupy(catalog, node, Some(candidates.package));
-        state.switch_on(catalog, node, &request)?;
+        state.occupy(catalog, node, Some(package));
+        state.switch_on(catalog, node, &question.request)?;
+        decided.push((question, position));
     }
     Ok(if state.unknown.is_empty() {
         Outcome::Complete(state.graph)

@@ -20,7 +20,7 @@ use super::activate::{ActivationError, Request};
 use super::catalog::{Bucket, Candidates, Catalog, Compatibility, NodeIndex, PackageIndex};
 use super::error::ResolveError;
 use super::indices::Indices;
-use super::search::{Guide, Pick};
+use super::search::{Guide, Pick, Question};
 use crate::package::FeatureName;
 
 /// A requirement that more than one range of compatible versions can meet.
@@ -83,17 +83,30 @@ pub(super) struct Solution {
     wide: HashMap<Rc<Wide>, Compatibility>,
 }
 
-/// Finds a choice of versions that agrees with `decided`, or proves that there is none.
+/// Finds a choice of versions that agrees with `decided` and in which the dependency of `next` takes one of the
+/// positions given with it, or proves that there is none.
 pub(super) fn solve(
     catalog: &mut Catalog<'_>,
     decided: &[Pick],
+    next: Option<(&Question, &[u32])>,
 ) -> Result<Result<Solution, Box<Proof>>, ResolveError> {
     let mut seen = HashSet::new();
-    let pins = decided
-        .iter()
-        .flat_map(|pick| pins(catalog, pick))
-        .filter(|pin| seen.insert(pin.clone()))
-        .collect();
+    let mut pins: Vec<(Item, Indices)> = Vec::new();
+    for (question, position) in decided {
+        for pin in pins_of(catalog, question, *position) {
+            if seen.insert(pin.clone()) {
+                pins.push(pin);
+            }
+        }
+    }
+    if let Some((question, positions)) = next {
+        pins.extend(demands_of(
+            catalog,
+            question.candidates.package,
+            positions.iter().copied().collect(),
+            &question.request,
+        ));
+    }
     let provider = Provider {
         catalog: RefCell::new(catalog),
         pins,
@@ -126,15 +139,16 @@ pub(super) fn solve(
     }
 }
 
-/// What it means for pubgrub that `pick` has been decided.
-fn pins(catalog: &mut Catalog<'_>, pick: &Pick) -> Vec<(Item, u32)> {
-    let package = pick.candidates.package;
-    let range = catalog.compatibility(catalog.at(package, pick.position));
-    let mut pins = vec![(Item::Bucket(package, range), pick.position)];
-    if let Some(wide) = wide(catalog, &pick.candidates, &pick.request)
-        && let Some(position) = wide.ranges.iter().position(|other| *other == range)
+/// What it means for pubgrub that the dependency of `question` takes `position`.
+fn pins_of(catalog: &Catalog<'_>, question: &Question, position: u32) -> Vec<(Item, Indices)> {
+    let package = question.candidates.package;
+    let range = catalog.compatibility(catalog.at(package, position));
+    let mut pins = vec![(Item::Bucket(package, range), Indices::singleton(position))];
+    let set = able(catalog, &question.candidates, &question.request);
+    if let Some(wide) = wide(catalog, package, set, &question.request)
+        && let Some(index) = wide.ranges.iter().position(|other| *other == range)
     {
-        pins.push((Item::Wide(Rc::new(wide)), position as u32));
+        pins.push((Item::Wide(Rc::new(wide)), Indices::singleton(index as u32)));
     }
     pins
 }
@@ -157,23 +171,54 @@ fn able(catalog: &Catalog<'_>, candidates: &Candidates, request: &Request) -> In
     }
 }
 
-/// The virtual package for a dependency, if several ranges of compatible versions can meet it.
-fn wide(catalog: &Catalog<'_>, candidates: &Candidates, request: &Rc<Request>) -> Option<Wide> {
-    if candidates.ranges.len() < 2 {
-        return None;
-    }
-    let set = able(catalog, candidates, request);
-    let end = catalog.versions_of(candidates.package).len() as u32;
-    let ranges: BTreeSet<Compatibility> = set
-        .below(end)
-        .map(|position| catalog.compatibility(catalog.at(candidates.package, position)))
-        .collect();
+/// The virtual package for a requirement that `set` of `package` meets, if that is more than one range of compatible
+/// versions.
+fn wide(
+    catalog: &Catalog<'_>,
+    package: PackageIndex,
+    set: Indices,
+    request: &Rc<Request>,
+) -> Option<Wide> {
+    let ranges = ranges(catalog, package, &set);
     (ranges.len() > 1).then(|| Wide {
-        package: candidates.package,
+        package,
         set,
         ranges: ranges.into_iter().collect(),
         request: request.clone(),
     })
+}
+
+/// The ranges of compatible versions that `set` of `package` lies in.
+fn ranges(catalog: &Catalog<'_>, package: PackageIndex, set: &Indices) -> BTreeSet<Compatibility> {
+    let end = catalog.versions_of(package).len() as u32;
+    set.below(end)
+        .map(|position| catalog.compatibility(catalog.at(package, position)))
+        .collect()
+}
+
+/// What it takes that some version of `set` of `package` is there with what `request` asks.
+fn demands_of(
+    catalog: &Catalog<'_>,
+    package: PackageIndex,
+    set: Indices,
+    request: &Rc<Request>,
+) -> Vec<(Item, Indices)> {
+    let ranges = ranges(catalog, package, &set);
+    if ranges.len() > 1 {
+        let choices = (0..ranges.len() as u32).collect();
+        let wide = Wide {
+            package,
+            set,
+            ranges: ranges.into_iter().collect(),
+            request: request.clone(),
+        };
+        return vec![(Item::Wide(Rc::new(wide)), choices)];
+    }
+    // If nothing will do, the proof names any range.
+    let range = ranges.first().copied().unwrap_or(Compatibility::Patch(0));
+    let mut demands = Vec::with_capacity(2);
+    push(&mut demands, package, range, request, set);
+    demands
 }
 
 /// What dependency `index` of `node` demands, with the features `forwarded` to it.
@@ -188,59 +233,81 @@ pub(super) fn demands(
         &catalog.summary(node).dependencies[index],
         forwarded,
     ));
-    if let Some(wide) = wide(catalog, &candidates, &request) {
-        let choices = (0..wide.ranges.len() as u32).collect();
-        return Ok(vec![(Item::Wide(Rc::new(wide)), choices)]);
-    }
     let set = able(catalog, &candidates, &request);
-    let range = match candidates.ordered.iter().find(|p| set.contains(p)) {
-        Some(&position) => catalog.compatibility(catalog.at(candidates.package, position)),
-        // Nothing will do; the proof names the first range there is.
-        None => candidates
-            .ranges
-            .first()
-            .copied()
-            .unwrap_or(Compatibility::Patch(0)),
-    };
-    let mut demands = Vec::with_capacity(2);
-    push(&mut demands, candidates.package, range, &request, set);
-    Ok(demands)
+    let package = candidates.package;
+    let mut ranges = candidates.ranges.iter();
+    if let (Some(&range), None) = (ranges.next(), ranges.next()) {
+        let mut demands = Vec::with_capacity(2);
+        push(&mut demands, package, range, &request, set);
+        return Ok(demands);
+    }
+    Ok(demands_of(catalog, package, set, &request))
 }
 
 /// Knows one solution that agrees with what has been decided so far, and asks for another where a decision departs
 /// from it.
 pub(super) struct Foresight(pub(super) Solution);
 
+impl Foresight {
+    /// What the dependency of `question` takes in the known solution; it is one of `among`.
+    fn choice(&self, catalog: &Catalog<'_>, question: &Question, among: Indices) -> Option<u32> {
+        let package = question.candidates.package;
+        let range = match wide(catalog, package, among.clone(), &question.request) {
+            Some(wide) => *self.0.wide.get(&wide)?,
+            None => *ranges(catalog, package, &among).first()?,
+        };
+        self.0
+            .buckets
+            .get(&(package, range))
+            .copied()
+            .filter(|position| among.contains(position))
+    }
+}
+
 impl Guide for Foresight {
-    fn admits(
+    fn first(
         &mut self,
         catalog: &mut Catalog<'_>,
         decided: &[Pick],
-        next: &Pick,
-    ) -> Result<bool, ResolveError> {
-        let package = next.candidates.package;
-        let range = catalog.compatibility(catalog.at(package, next.position));
-        let agrees = self.0.buckets.get(&(package, range)) == Some(&next.position)
-            && wide(catalog, &next.candidates, &next.request)
-                .is_none_or(|wide| self.0.wide.get(&wide) == Some(&range));
-        if agrees {
-            return Ok(true);
-        }
-        let mut decided = decided.to_vec();
-        decided.push(next.clone());
-        match solve(catalog, &decided)? {
-            Ok(solution) => {
-                self.0 = solution;
-                Ok(true)
+        question: &Question,
+        open: &[u32],
+    ) -> Result<Option<u32>, ResolveError> {
+        let all = able(catalog, &question.candidates, &question.request);
+        let mut known = self
+            .choice(catalog, question, all)
+            .and_then(|choice| open.iter().position(|other| *other == choice));
+        loop {
+            // Whatever comes before what is known to be possible may be possible as well.
+            let better = &open[..known.unwrap_or(open.len())];
+            if better.is_empty() {
+                break;
             }
-            Err(_) => Ok(false),
+            match solve(catalog, decided, Some((question, better)))? {
+                Err(_) => break,
+                Ok(solution) => {
+                    self.0 = solution;
+                    let among: Indices = better.iter().copied().collect();
+                    let choice = self.choice(catalog, question, among);
+                    known = better.iter().position(|other| Some(*other) == choice);
+                    if known.is_none() {
+                        return Err(ResolveError::Internal(
+                            "a solution does not contain what it was to contain",
+                        ));
+                    }
+                }
+            }
         }
+        Ok(known.map(|index| open[index]))
+    }
+
+    fn is_picky(&self) -> bool {
+        true
     }
 }
 
 struct Provider<'a, 'b> {
     catalog: RefCell<&'a mut Catalog<'b>>,
-    pins: Vec<(Item, u32)>,
+    pins: Vec<(Item, Indices)>,
     /// The packages that link each native library, in the order of their discovery.
     links: RefCell<HashMap<String, Vec<Bucket>>>,
     /// The version last chosen in each bucket, so that its features follow it.
@@ -256,13 +323,57 @@ impl Provider<'_, '_> {
         into: &mut Vec<(Item, Indices)>,
     ) -> Result<(), ResolveError> {
         let catalog = &mut *self.catalog.borrow_mut();
-        let unknown = catalog
-            .unknown(node, wanted.iter().map(|(index, _)| *index))
-            .into_iter()
-            .collect();
-        catalog.prefetch(&unknown);
         for (index, forwarded) in wanted {
             into.extend(demands(catalog, node, *index, forwarded)?);
+        }
+        Ok(())
+    }
+
+    /// Gets to know the packages that `request` leads to from `node`, following the preferred version of each: if there
+    /// are unknown ones, all of one depth are fetched at once. With the first go those that other versions of the
+    /// same package need, since these will be tried next.
+    fn explore(&self, node: NodeIndex, request: &Rc<Request>) -> Result<(), ResolveError> {
+        let catalog = &mut *self.catalog.borrow_mut();
+        let mut seen: HashSet<(NodeIndex, Rc<Request>)> = HashSet::new();
+        let mut open = vec![(node, request.clone())];
+        let mut is_first = true;
+        while !open.is_empty() {
+            let mut unknown = BTreeSet::new();
+            let mut waiting = Vec::new();
+            while let Some((node, request)) = open.pop() {
+                let Ok(activation) = catalog.activation(node, &request) else {
+                    continue;
+                };
+                let indices = activation.dependencies.iter().map(|(index, _)| *index);
+                let missing = catalog.unknown(node, indices);
+                if !missing.is_empty() {
+                    unknown.extend(missing);
+                    waiting.push((node, request));
+                    continue;
+                }
+                if is_first || !seen.insert((node, request)) {
+                    continue;
+                }
+                for (index, forwarded) in &activation.dependencies {
+                    let candidates = catalog.candidates(node, *index)?;
+                    if let Some(&position) = candidates.ordered.first() {
+                        let dependency = &catalog.summary(node).dependencies[*index];
+                        let request = Rc::new(Request::of(dependency, forwarded));
+                        open.push((catalog.at(candidates.package, position), request));
+                    }
+                }
+            }
+            if is_first && !unknown.is_empty() {
+                let wanted = with_siblings(catalog, node, request, &unknown);
+                catalog.prefetch(&wanted);
+            } else {
+                catalog.prefetch(&unknown);
+            }
+            is_first = false;
+            for package in unknown {
+                catalog.load(package)?;
+            }
+            open = waiting;
         }
         Ok(())
     }
@@ -285,11 +396,7 @@ impl Provider<'_, '_> {
                         .into_iter()
                         .map(|member| (Item::Member(member), Indices::singleton(0))),
                 );
-                list.extend(
-                    self.pins
-                        .iter()
-                        .map(|(item, position)| (item.clone(), Indices::singleton(*position))),
-                );
+                list.extend(self.pins.iter().cloned());
                 return Ok(Ok(list));
             }
             Item::Member(node) => {
@@ -347,6 +454,7 @@ impl Provider<'_, '_> {
             }
             Item::Links(_) => return Ok(Ok(list)),
         };
+        self.explore(node, &request)?;
         let activation = self.catalog.borrow_mut().activation(node, &request);
         match activation {
             Ok(activation) => {
@@ -359,6 +467,26 @@ impl Provider<'_, '_> {
             Err(error) => Err(self.catalog.borrow().activation_error(node, error)),
         }
     }
+}
+
+/// `unknown`, and what `request` leads to from the versions that are compatible with `node` and is unknown as well.
+fn with_siblings(
+    catalog: &mut Catalog<'_>,
+    node: NodeIndex,
+    request: &Request,
+    unknown: &BTreeSet<PackageIndex>,
+) -> BTreeSet<PackageIndex> {
+    let mut all = unknown.clone();
+    let (package, range) = catalog.own_bucket(node);
+    for sibling in catalog.versions_of(package).to_vec() {
+        if catalog.compatibility(sibling) == range
+            && let Ok(activation) = catalog.activation(sibling, request)
+        {
+            let indices = activation.dependencies.iter().map(|(index, _)| *index);
+            all.extend(catalog.unknown(sibling, indices));
+        }
+    }
+    all
 }
 
 /// Adds that `package` has to be there in a version of `set`, all of which lie in `range`, with what `request` asks.

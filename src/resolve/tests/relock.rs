@@ -105,7 +105,7 @@ fn updates_move_what_they_are_told_to() {
         ["a 1.1.0", "b 1.2.0", "c 1.0.0"]
     );
     let precise = |to: Version| Options {
-        precise: Some(Precise {
+        precise: Some(Precise::Version {
             name: PackageName::new("b").unwrap(),
             source: SourceId::default_registry(),
             from: Version::new(1, 0, 0),
