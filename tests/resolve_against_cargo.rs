@@ -44,8 +44,7 @@ impl DefaultRegistry {
         self.rounds.push(names.len());
         let started = Instant::now();
         for (name, index) in self.client.summaries(names, &mut Quiet)? {
-            let summaries = index.summaries.iter().cloned().map(Arc::new).collect();
-            self.known.insert(name, summaries);
+            self.known.insert(name, index.summaries.clone());
         }
         self.fetching += started.elapsed();
         Ok(())

@@ -213,7 +213,7 @@ fn by_trial(registry: &Memory, workspace: &Workspace) -> Option<Option<Trial>> {
         let summary = Arc::new(workspace.package(id).summary.clone());
         assert!(trial.switch_on(registry, &summary, &Request::Everything));
     }
-    let mut budget = 20_000;
+    let mut budget = 5_000;
     let found = trial.run(registry, &mut budget);
     (found.is_some() || budget > 0).then_some(found)
 }
@@ -221,7 +221,7 @@ fn by_trial(registry: &Memory, workspace: &Workspace) -> Option<Option<Trial>> {
 #[test]
 fn agrees_with_trying_everything() {
     let (mut solved, mut unsolvable) = (0, 0);
-    for seed in 0..1500 {
+    for seed in 0..600 {
         let (text, members) = random(seed);
         let mut registry = registry(&text);
         let workspace = workspace(&members);
@@ -262,5 +262,5 @@ fn agrees_with_trying_everything() {
         }
     }
     // Neither half of the test may fall asleep.
-    assert!(solved > 150 && unsolvable > 150, "{solved} {unsolvable}");
+    assert!(solved > 60 && unsolvable > 60, "{solved} {unsolvable}");
 }
