@@ -12,6 +12,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use super::network::Network;
 use super::sys::{self, Errno, StringArray, SysResult};
 
 /// What the child was doing. The discriminants go over the pipe.
@@ -163,13 +164,23 @@ pub(super) enum ViewStep {
     },
 }
 
-/// A root of one's own, for full isolation.
-#[derive(Debug)]
-pub(super) struct View {
+/// Which user and group a user namespace has, and whom they are outside.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
     /// The line for `uid_map`.
     pub(super) uid_map: CString,
     /// The line for `gid_map`.
     pub(super) gid_map: CString,
+}
+
+/// A root of one's own, for full isolation.
+pub(super) struct View {
+    /// The network to enter first.
+    pub(super) network: &'static Network,
+    /// The stack of the child that does what follows.
+    pub(super) stack: sys::Stack,
+    /// The ids.
+    pub(super) identity: Identity,
     /// What is in it.
     pub(super) steps: Vec<ViewStep>,
 }
@@ -203,6 +214,8 @@ pub(super) struct Plan {
     pub(super) filter: seccompiler::BpfProgram,
     /// What its supervisor needs, where there is one.
     pub(super) supervision: Option<Supervision>,
+    /// The number of the process that was started: set in memory shared with the parent.
+    pub(super) started: AtomicI32,
     /// The program.
     pub(super) program: CString,
     /// Its arguments.
@@ -291,11 +304,8 @@ fn set_up_and_execute(plan: &Plan) -> Result<Never, Failure> {
 }
 
 /// Fixed ids, and a root that holds what the view says.
-fn enter_view(view: &View) -> Result<(), Failure> {
-    // A process without privileges over the outer namespace may map only after it has given up setgroups.
-    write_file(c"/proc/self/setgroups", c"deny").at_index(Step::IdentityMap, 0)?;
-    write_file(c"/proc/self/uid_map", &view.uid_map).at_index(Step::IdentityMap, 1)?;
-    write_file(c"/proc/self/gid_map", &view.gid_map).at_index(Step::IdentityMap, 2)?;
+pub(super) fn enter_view(view: &View) -> Result<(), Failure> {
+    map_identity(&view.identity)?;
     sys::sethostname(c"kiln").at_index(Step::HostName, 0)?;
     sys::setdomainname(c"(none)").at_index(Step::HostName, 1)?;
 
@@ -315,6 +325,14 @@ fn enter_view(view: &View) -> Result<(), Failure> {
     sys::detach_mount(c"/.old-root").at_index(Step::DetachOldRoot, 0)?;
     sys::rmdir(c"/.old-root").at_index(Step::DetachOldRoot, 1)?;
     sys::restrict_mount_at(c"/", libc::MOUNT_ATTR_RDONLY).at(Step::ReadOnlyRoot)
+}
+
+/// Makes this process's user namespace have the ids.
+pub(super) fn map_identity(identity: &Identity) -> Result<(), Failure> {
+    // A process without privileges over the outer namespace may map only after it has given up setgroups.
+    write_file(c"/proc/self/setgroups", c"deny").at_index(Step::IdentityMap, 0)?;
+    write_file(c"/proc/self/uid_map", &identity.uid_map).at_index(Step::IdentityMap, 1)?;
+    write_file(c"/proc/self/gid_map", &identity.gid_map).at_index(Step::IdentityMap, 2)
 }
 
 fn make(step: &ViewStep) -> SysResult {

@@ -14,6 +14,7 @@ mod child;
 pub mod enforced;
 pub mod error;
 mod filter;
+mod network;
 pub mod profile;
 pub mod request;
 mod ruleset;

@@ -83,6 +83,8 @@ pub struct Output {
 /// How to end a process and all that belongs to it.
 #[derive(Debug)]
 pub(super) enum Ender {
+    /// There is no process: it could not be started.
+    Nothing,
     /// The first process of a pid namespace: kill it.
     Process(OwnedFd),
     /// A supervisor, which kills everything once this pipe is closed; and the supervisor itself.
@@ -99,6 +101,7 @@ pub(super) enum Ender {
 impl Ender {
     fn end(&self) {
         match self {
+            Ender::Nothing => {}
             // That it has ended already is no failure.
             Ender::Process(process) => drop(sys::pidfd_kill(process.as_fd())),
             Ender::Supervisor { lifeline, .. } => {
@@ -112,9 +115,10 @@ impl Ender {
         }
     }
 
-    fn process(&self) -> &OwnedFd {
+    fn process(&self) -> Option<&OwnedFd> {
         match self {
-            Ender::Process(process) | Ender::Supervisor { process, .. } => process,
+            Ender::Nothing => None,
+            Ender::Process(process) | Ender::Supervisor { process, .. } => Some(process),
         }
     }
 
@@ -325,16 +329,16 @@ impl Running {
 
     /// Waits for an event: stdout, stderr, the process's end. Ends the process when its time is up.
     fn poll(&self, open: &[bool; 2]) -> Result<[bool; 3], SandboxError> {
-        let entry = |fd: &OwnedFd, wanted: bool| libc::pollfd {
+        let entry = |fd: Option<&OwnedFd>| libc::pollfd {
             // The kernel skips negative numbers.
-            fd: if wanted { fd.as_raw_fd() } else { -1 },
+            fd: fd.map_or(-1, AsRawFd::as_raw_fd),
             events: libc::POLLIN,
             revents: 0,
         };
         let mut fds = [
-            entry(&self.stdout, open[0]),
-            entry(&self.stderr, open[1]),
-            entry(self.shared.ender.process(), true),
+            entry(open[0].then_some(&self.stdout)),
+            entry(open[1].then_some(&self.stderr)),
+            entry(self.shared.ender.process()),
         ];
         loop {
             let left = match self.deadline {
@@ -380,7 +384,10 @@ impl Running {
     /// Reaps a child that ends by itself because it could not be set up.
     pub(super) fn abandon(&mut self) {
         self.shared.end(Ended::Cancelled);
-        let _ = self.reap();
+        if self.shared.ender.process().is_some() {
+            let _ = self.reap();
+        }
+        self.reaped = true;
     }
 }
 

@@ -4,15 +4,16 @@
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::AtomicI32;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use landlock::{ABI, AccessFs, BitFlags};
 
-use super::child::{self, Failure, Plan, Step, Supervision, View, ViewStep};
+use super::child::{self, Failure, Identity, Plan, Step, Supervision, View, ViewStep};
 use super::enforced::Enforced;
 use super::error::{Layer, SandboxError};
+use super::network::{self, Network};
 use super::request::{Access, Isolation, Limits, Request};
 use super::ruleset::{self, Grant};
 use super::running::{Ender, Running};
@@ -21,7 +22,7 @@ use super::sys::{self, Errno, Memory, SignalsBlocked, Stack, StringArray};
 use super::view::{self, Opened};
 
 /// Enough for the child's few frames, also in an unoptimised build.
-const STACK_BYTES: usize = 256 * 1024;
+pub(super) const STACK_BYTES: usize = 256 * 1024;
 
 /// Starts the process that `request` describes, with every layer in force, or not at all.
 ///
@@ -88,12 +89,7 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
     let (view, late_rules) = match request.isolation {
         Isolation::Landlock => (None, Vec::new()),
         Isolation::Full => {
-            let (uid, gid) = sys::effective_ids();
-            let view = View {
-                uid_map: view::c_string(format!("{INNER_ID} {uid} 1\n").as_bytes()),
-                gid_map: view::c_string(format!("{INNER_ID} {gid} 1\n").as_bytes()),
-                steps: view::steps(&request, &mounts, tmp.as_ref(), &devices)?,
-            };
+            let view = new_view(view::steps(&request, &mounts, tmp.as_ref(), &devices)?)?;
             (Some(view), late_rules(abi, tmp.is_none()))
         }
     };
@@ -118,6 +114,7 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
             false => filters.allow_without_signals.clone(),
         },
         supervision: None,
+        started: AtomicI32::new(-1),
         program: c_text(request.program.as_str())?,
         argv: StringArray::new(
             request
@@ -158,18 +155,43 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
         running.abandon();
         return Err(explain(failure, &plan, &request, &mounts));
     }
+    if pid == -1 {
+        running.abandon();
+        return Err(start("starting a process, which was killed,")(Errno(
+            libc::ESRCH,
+        )));
+    }
     Ok(running)
 }
 
 /// User and group of every process under full isolation, whoever runs kiln.
 const INNER_ID: u32 = 1000;
 
-const NAMESPACES: i32 = libc::CLONE_NEWUSER
+/// Namespaces that each action has for itself.
+pub(super) const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS;
+
+fn new_view(steps: Vec<ViewStep>) -> Result<View, SandboxError> {
+    let (uid, gid) = sys::effective_ids();
+    let network = Network::shared(&identity(uid, gid))?;
+    Ok(View {
+        network,
+        stack: Stack::new(STACK_BYTES).map_err(start("mapping a stack"))?,
+        // The namespace outside of it is the network's, where the ids are the same.
+        identity: identity(INNER_ID, INNER_ID),
+        steps,
+    })
+}
+
+fn identity(uid: u32, gid: u32) -> Identity {
+    Identity {
+        uid_map: view::c_string(format!("{INNER_ID} {uid} 1\n").as_bytes()),
+        gid_map: view::c_string(format!("{INNER_ID} {gid} 1\n").as_bytes()),
+    }
+}
 
 /// The process is the first of its pid namespace: when it ends, the kernel kills whatever else is in there.
 fn full(plan: &Plan) -> Result<(libc::pid_t, Ender), SandboxError> {
@@ -177,18 +199,28 @@ fn full(plan: &Plan) -> Result<(libc::pid_t, Ender), SandboxError> {
     let cloned = {
         let _blocked = SignalsBlocked::new().map_err(start("blocking signals"))?;
         sys::clone_with(
-            NAMESPACES,
+            0,
             Memory::SharedUntilExec,
             &stack,
-            child::run,
+            network::join_and_start,
             plan,
         )
     };
-    let pid = cloned.map_err(|errno| match errno {
+    let first = cloned.map_err(start("clone"))?;
+    let _ = sys::wait_for(first, true);
+    match plan.started.load(Ordering::Relaxed) {
+        // It has told why.
+        -1 => Ok((-1, Ender::Nothing)),
+        pid => Ok((pid, Ender::Process(handle(pid)?))),
+    }
+}
+
+/// Why namespaces cannot be made.
+pub(super) fn no_namespaces(errno: Errno) -> SandboxError {
+    match errno {
         Errno(libc::EAGAIN | libc::ENOMEM) => start("clone")(errno),
         _ => layer(Layer::Namespaces, "making namespaces", errno),
-    })?;
-    Ok((pid, Ender::Process(handle(pid)?)))
+    }
 }
 
 /// The process is the child of a supervisor, which outlives the clone and so needs memory of its own.
@@ -311,22 +343,6 @@ fn explain(
                 source: errno.into(),
             };
         }
-        Step::JoinNetwork => (Layer::Namespaces, "joining the empty network".to_owned()),
-        Step::Namespaces => (Layer::Namespaces, "making namespaces".to_owned()),
-        Step::IdentityMap => (
-            Layer::Namespaces,
-            [
-                "giving up setgroups",
-                "mapping the user",
-                "mapping the group",
-            ]
-            .get(index)
-            .unwrap_or(&"mapping ids")
-            .to_string(),
-        ),
-        Step::PrivateMounts => (Layer::Namespaces, "making mounts private".to_owned()),
-        Step::NewRoot => (Layer::Namespaces, "mounting an empty root".to_owned()),
-        Step::PivotRoot => (Layer::Namespaces, "changing the root".to_owned()),
         Step::View => {
             let steps = plan.view.as_ref().map_or(&[][..], |view| &view.steps);
             let text = match steps.get(index) {
@@ -345,9 +361,6 @@ fn explain(
             };
             (Layer::Namespaces, text)
         }
-        Step::DetachOldRoot => (Layer::Namespaces, "detaching the host's root".to_owned()),
-        Step::ReadOnlyRoot => (Layer::Namespaces, "making the root read-only".to_owned()),
-        Step::HostName => (Layer::Namespaces, "setting the host name".to_owned()),
         Step::Groups => (
             Layer::Privileges,
             "giving up supplementary groups".to_owned(),
@@ -385,8 +398,37 @@ fn explain(
             ),
         ),
         Step::Supervisor => (Layer::Supervisor, "setting up the supervisor".to_owned()),
+        Step::JoinNetwork
+        | Step::Namespaces
+        | Step::IdentityMap
+        | Step::PrivateMounts
+        | Step::NewRoot
+        | Step::PivotRoot
+        | Step::DetachOldRoot
+        | Step::ReadOnlyRoot
+        | Step::HostName => return explain_namespace(failure),
     };
     layer(kind, text, errno)
+}
+
+/// The same for steps that every full isolation takes.
+pub(super) fn explain_namespace(failure: Failure) -> SandboxError {
+    let step = match (failure.step, failure.index) {
+        (Step::JoinNetwork, 1) => "entering the empty network's owner",
+        (Step::JoinNetwork, _) => "entering the empty network",
+        (Step::IdentityMap, 0) => "giving up setgroups",
+        (Step::IdentityMap, 1) => "mapping the user",
+        (Step::IdentityMap, _) => "mapping the group",
+        (Step::PrivateMounts, _) => "making mounts private",
+        (Step::NewRoot, _) => "mounting an empty root",
+        (Step::PivotRoot, _) => "changing the root",
+        (Step::DetachOldRoot, _) => "detaching the host's root",
+        (Step::ReadOnlyRoot, _) => "making the root read-only",
+        (Step::HostName, _) => "setting the host name",
+        (Step::Namespaces, _) => return no_namespaces(failure.errno),
+        _ => "making the root",
+    };
+    layer(Layer::Namespaces, step, failure.errno)
 }
 
 fn text(string: &CString) -> String {

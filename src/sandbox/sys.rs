@@ -407,7 +407,6 @@ pub(super) fn drop_capabilities() -> SysResult {
 }
 
 /// Enters the namespace that `fd` stands for.
-#[expect(dead_code, reason = "its caller comes next")]
 pub(super) fn setns(fd: BorrowedFd<'_>, kind: c_int) -> SysResult {
     // SAFETY: two integers; the descriptor is borrowed, so it is open during the call.
     done(unsafe { libc::setns(fd.as_raw_fd(), kind) }.into())
@@ -841,16 +840,14 @@ pub(super) fn next_asked(listener: BorrowedFd<'_>) -> SysResult<Asked> {
     // SAFETY: plain integers, for which all zero is a value, and which the kernel demands to be zero.
     let mut notif: libc::seccomp_notif = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel writes one `seccomp_notif`, the size of which is in the request's number.
-    done(
-        unsafe {
-            libc::ioctl(
-                listener.as_raw_fd(),
-                libc::SECCOMP_IOCTL_NOTIF_RECV,
-                &raw mut notif,
-            )
-        }
-        .into(),
-    )?;
+    let rc = unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_RECV,
+            &raw mut notif,
+        )
+    };
+    done(rc.into())?;
     Ok(Asked {
         id: notif.id,
         thread: notif.pid as libc::pid_t,
@@ -880,16 +877,14 @@ pub(super) fn answer(listener: BorrowedFd<'_>, id: u64, result: SysResult) -> Sy
         response.error = -errno;
     }
     // SAFETY: the kernel reads one `seccomp_notif_resp`.
-    done(
-        unsafe {
-            libc::ioctl(
-                listener.as_raw_fd(),
-                libc::SECCOMP_IOCTL_NOTIF_SEND,
-                &raw mut response,
-            )
-        }
-        .into(),
-    )
+    let rc = unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_SEND,
+            &raw mut response,
+        )
+    };
+    done(rc.into())
 }
 
 /// Reads memory of the process that `thread` belongs to, at `address`, into `buffer`: how much could be read. Never

@@ -1,0 +1,157 @@
+//! One empty network namespace for all processes under full isolation.
+//!
+//! Making a network namespace costs more than all other namespaces together, and taking one down keeps the kernel busy
+//! once more. Nothing can be sent or received in an empty one, not even by its loopback interface, which is down; so it
+//! can be shared. Entering it takes privileges over the user namespace that owns it: so it is owned by one that was made
+//! with it, and every action's own user namespace is a child of that one, without privileges over the network.
+//!
+//! The two namespaces are held by descriptors, and by no process.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+use super::child::{self, At, Failure, Plan, Step};
+use super::error::SandboxError;
+use super::sys::{self, Errno, Memory, SignalsBlocked, Stack};
+
+/// The user namespace and the network namespace that it owns.
+#[derive(Debug)]
+pub(super) struct Network {
+    user: OwnedFd,
+    network: OwnedFd,
+}
+
+/// What the holder of new namespaces needs: it lives until the parent has opened them.
+struct Holder {
+    identity: child::Identity,
+    /// Its end of the pipe over which it says that it is ready, or why not.
+    status: OwnedFd,
+    /// Readable once it may end.
+    end: OwnedFd,
+    /// The parent's end of that, which it must not hold.
+    parents_end: i32,
+}
+
+impl Network {
+    /// The program's network, made when it is first needed. A failure is not remembered: it may be for want of
+    /// something that is there later.
+    pub(super) fn shared(identity: &child::Identity) -> Result<&'static Network, SandboxError> {
+        static SHARED: Mutex<Option<&'static Network>> = Mutex::new(None);
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(network) = *shared {
+            return Ok(network);
+        }
+        // For the program's life: there is one.
+        let network: &'static Network = Box::leak(Box::new(Self::make(identity)?));
+        *shared = Some(network);
+        Ok(network)
+    }
+
+    fn make(identity: &child::Identity) -> Result<Self, SandboxError> {
+        let start = super::spawn::start;
+        let (status_read, status) = sys::pipe().map_err(start("making a pipe"))?;
+        let (end, parents_end) = sys::pipe().map_err(start("making a pipe"))?;
+        let stack = Stack::new(super::spawn::STACK_BYTES).map_err(start("mapping a stack"))?;
+        let holder = Holder {
+            identity: identity.clone(),
+            status,
+            end,
+            parents_end: std::os::fd::AsRawFd::as_raw_fd(&parents_end),
+        };
+        let cloned = {
+            let _blocked = SignalsBlocked::new().map_err(start("blocking signals"))?;
+            sys::clone_with(
+                libc::CLONE_NEWUSER | libc::CLONE_NEWNET,
+                Memory::Copied,
+                &stack,
+                hold,
+                &holder,
+            )
+        };
+        drop(holder);
+        let pid = cloned.map_err(super::spawn::no_namespaces)?;
+        let opened = open(pid, &status_read);
+        drop(parents_end);
+        let _ = sys::wait_for(pid, true);
+        opened
+    }
+}
+
+fn open(pid: libc::pid_t, status: &OwnedFd) -> Result<Network, SandboxError> {
+    let failed = |errno: Errno| {
+        super::spawn::explain_namespace(Failure {
+            step: Step::JoinNetwork,
+            index: 0,
+            errno,
+        })
+    };
+    let mut record = [0; Failure::SIZE];
+    let count = sys::read(status.as_fd(), &mut record).map_err(failed)?;
+    match Failure::from_bytes(record) {
+        // One byte: it is ready.
+        _ if count == 1 => {}
+        Some(failure) if count == Failure::SIZE => {
+            return Err(super::spawn::explain_namespace(failure));
+        }
+        _ => return Err(failed(Errno(libc::ESRCH))),
+    }
+    let namespace = |name: &str| {
+        let path = super::view::c_string(format!("/proc/{pid}/ns/{name}").as_bytes());
+        sys::open(&path, libc::O_RDONLY, 0).map_err(failed)
+    };
+    Ok(Network {
+        user: namespace("user")?,
+        network: namespace("net")?,
+    })
+}
+
+/// The holder's main function: a copy of the program that does this and ends.
+fn hold(holder: &Holder) -> i32 {
+    let _ = sys::close_numbers(holder.parents_end, holder.parents_end);
+    if let Err(failure) = child::map_identity(&holder.identity) {
+        child::report(holder.status.as_fd(), failure);
+        return 1;
+    }
+    if sys::write(holder.status.as_fd(), b"+").is_ok() {
+        let _ = sys::read(holder.end.as_fd(), &mut [0]);
+    }
+    0
+}
+
+/// The first child's main function under full isolation: enters the shared namespaces and starts the real child there,
+/// as a sibling, so that the parent is the parent of both.
+pub(super) fn join_and_start(plan: &Plan) -> i32 {
+    match join(plan) {
+        Ok(pid) => {
+            plan.started
+                .store(pid, std::sync::atomic::Ordering::Relaxed);
+            0
+        }
+        Err(failure) => {
+            if let Some(status) = &plan.status {
+                child::report(status.as_fd(), failure);
+            }
+            1
+        }
+    }
+}
+
+fn join(plan: &Plan) -> Result<libc::pid_t, Failure> {
+    let Some(view) = &plan.view else {
+        return Err(Failure {
+            step: Step::JoinNetwork,
+            index: 0,
+            errno: Errno(libc::EINVAL),
+        });
+    };
+    sys::setns(view.network.user.as_fd(), libc::CLONE_NEWUSER).at_index(Step::JoinNetwork, 1)?;
+    sys::setns(view.network.network.as_fd(), libc::CLONE_NEWNET).at_index(Step::JoinNetwork, 2)?;
+    sys::clone_with(
+        super::spawn::NAMESPACES | libc::CLONE_PARENT,
+        Memory::SharedUntilExec,
+        &view.stack,
+        child::run,
+        plan,
+    )
+    .at(Step::Namespaces)
+}
