@@ -71,7 +71,7 @@ impl Root {
             .status();
         assert!(status.unwrap().success());
         for name in ["tmp", "work", "rust", "dev", "proc"] {
-            fs::create_dir(dir.path().join(name)).unwrap();
+            fs::create_dir_all(dir.path().join(name)).unwrap();
         }
         Self(dir)
     }
@@ -247,6 +247,87 @@ fn granted_programs_run_in_the_union() {
     };
     let error = c::system_tree(&store, &c, &missing, &search()).unwrap_err();
     assert!(error.help().unwrap().contains("no-such-program"));
+}
+
+#[test]
+fn a_library_of_pkg_config_comes_with_headers_and_what_it_requires() {
+    let known = |library: &str| {
+        let answer = Command::new("pkg-config")
+            .args(["--exists", library])
+            .status();
+        answer.is_ok_and(|status| status.success())
+    };
+    let Some((library, program)) = [
+        (
+            "openssl",
+            "#include <openssl/ssl.h>\nint main(){return !SSL_CTX_new(TLS_method());}\n",
+        ),
+        (
+            "zlib",
+            "#include <zlib.h>\nint main(){return zlibVersion()[0] != '1';}\n",
+        ),
+    ]
+    .into_iter()
+    .find(|(library, _)| known(library)) else {
+        eprintln!("SKIPPED: pkg-config knows neither of the libraries");
+        return;
+    };
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let rust = load_rust(&store);
+    let c = load_c(&store, &rust);
+    let data = tempfile::tempdir().unwrap();
+    fs::write(data.path().join("a.proto"), "a").unwrap();
+    fs::write(data.path().join("b.txt"), "b").unwrap();
+    let grants = SystemGrants {
+        pkg_config: vec![library.to_owned()],
+        pkg_config_if_present: vec!["no-such-library".to_owned()],
+        paths: vec![format!("{}/*.proto", data.path().display())],
+        paths_if_present: vec!["/no/such/path".to_owned()],
+        ..SystemGrants::default()
+    };
+    let tree = c::system_tree(&store, &c, &grants, &search()).unwrap();
+    let granted = tree.root.join(data.path().strip_prefix("/").unwrap());
+    assert!(granted.join("a.proto").exists() && !granted.join("b.txt").exists());
+
+    let root = Root::new(&tree.root);
+    fs::write(root.0.path().join("work/a.c"), program).unwrap();
+    let run = |script: &[&str]| root.check(&c.path, None, script);
+    let Some(flags) = run(&["pkg-config", "--cflags", "--libs", library]) else {
+        return;
+    };
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let compile = [&[c.cc.as_str(), "/work/a.c", "-o", "/work/a"], &flags[..]].concat();
+    run(&compile);
+    run(&["/work/a"]);
+    // In the tree without the grant there is nothing of it.
+    assert!(!c.system.root.join("usr/include/openssl").exists());
+    assert!(!c.system.root.join("usr/bin/pkg-config").exists());
+
+    // What appears later is noticed.
+    fs::write(data.path().join("c.proto"), "c").unwrap();
+    let later = c::system_tree(&store, &c, &grants, &search()).unwrap();
+    assert_ne!(later.tree, tree.tree);
+    for missing in [
+        SystemGrants {
+            pkg_config: vec!["no-such-library".to_owned()],
+            ..SystemGrants::default()
+        },
+        SystemGrants {
+            libraries: vec!["no-such-library".to_owned()],
+            ..SystemGrants::default()
+        },
+        SystemGrants {
+            paths: vec!["/no/such/path".to_owned()],
+            ..SystemGrants::default()
+        },
+    ] {
+        let error = c::system_tree(&store, &c, &missing, &search()).unwrap_err();
+        assert!(
+            matches!(error, ToolchainError::GrantMissing { .. }),
+            "{error}"
+        );
+    }
 }
 
 #[test]

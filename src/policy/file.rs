@@ -338,6 +338,12 @@ fn wrong_path(path: &str) -> Option<&'static str> {
     if crate::path::SandboxPath::new(path).is_err() {
         return Some("it is not an absolute, normalised path");
     }
+    if ["/tmp/", "/kiln/"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
+    {
+        return Some("actions have a directory of their own there");
+    }
     if ["/proc/", "/sys/", "/dev/"]
         .iter()
         .any(|prefix| path.starts_with(prefix))
@@ -414,6 +420,7 @@ mod tests {
             "[crate.a]\nread = [\"relative\"]",
             "[crate.a]\nread = [\"/usr/share/../../etc\"]",
             "[crate.a]\nread = [\"/proc/self\"]",
+            "[crate.a]\nread = [\"/tmp/x\"]",
             "[crate.a]\nenv = [\"LD_PRELOAD\"]",
             "[crate.a]\nenv = [\"A=B\"]",
             "[crate.a]\nset-env = { PATH = \"/x\" }",
