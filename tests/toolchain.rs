@@ -1,6 +1,11 @@
 //! The toolchains of the machine that runs the tests, discovered for real: what is found compiles and links C, C++
 //! and Rust with the snapshot as its only root.
 
+#![expect(
+    clippy::print_stderr,
+    reason = "a test that cannot run here has to say so, and times are worth a look"
+)]
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;

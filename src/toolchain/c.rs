@@ -322,6 +322,12 @@ impl Granting<'_> {
             return Ok(false);
         };
         self.closure.program(self.layout, &path, self.search)?;
+        let short = path.file_name().unwrap_or_default().to_string_lossy();
+        if compiler::is_compiler_name(&short) && path != self.compiler.path {
+            // Another compiler, such as one for another machine, is granted with its parts.
+            let compiler = Compiler { path: path.clone() };
+            compiler::select(&compiler, self.layout, self.closure, self.search)?;
+        }
         for directory in runtime::directories(&path)? {
             self.directory(&directory, &runtime::is_kept)?;
         }

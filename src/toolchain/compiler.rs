@@ -138,16 +138,27 @@ fn is_wrapper(path: &Path) -> bool {
         .is_some_and(|name| WRAPPERS.contains(&name))
 }
 
-/// The names of the C++ compiler that belongs to a C compiler of this name.
-fn cxx_names(name: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    for (c, cxx) in [("clang", "clang++"), ("gcc", "g++"), ("cc", "c++")] {
-        if let Some(at) = name.rfind(c) {
-            names.push(format!("{}{cxx}{}", &name[..at], &name[at + c.len()..]));
-            break;
-        }
-    }
-    names
+/// The name of the C++ compiler that belongs to a C compiler of this name.
+fn cxx_name(name: &str) -> Option<String> {
+    [("clang", "clang++"), ("gcc", "g++"), ("cc", "c++")]
+        .iter()
+        .find_map(|(c, cxx)| {
+            let at = name.rfind(c)?;
+            Some(format!("{}{cxx}{}", &name[..at], &name[at + c.len()..]))
+        })
+}
+
+/// Whether a program of this name is a C compiler: `cc`, `gcc`, `clang`, with a triple before it or a version behind.
+pub(crate) fn is_compiler_name(name: &str) -> bool {
+    let version = |part: &str| {
+        part.bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    };
+    let name = match name.rsplit_once('-') {
+        Some((before, last)) if version(last) => before,
+        _ => name,
+    };
+    COMPILERS.contains(&name.rsplit('-').next().unwrap_or(name))
 }
 
 impl Compiler {
@@ -220,10 +231,7 @@ pub(crate) fn select(
     let mut beside: Vec<PathBuf> = Vec::new();
     let parent = compiler.path.parent().map(Path::to_owned);
     let near: Vec<PathBuf> = parent.iter().chain(search).cloned().collect();
-    let mut cxx = None;
-    for name in cxx_names(&name) {
-        cxx = locate(layout, &name, &near);
-    }
+    let cxx = cxx_name(&name).and_then(|name| locate(layout, &name, &near));
     beside.extend(cxx.clone());
     if COMPILERS.contains(&name.as_str()) {
         for name in BESIDE.iter().chain(["c++", "g++"].iter()) {
@@ -498,8 +506,13 @@ mod tests {
             ("clang", "clang++"),
             ("clang-14", "clang++-14"),
             ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-g++"),
+            ("aarch64-linux-gnu-gcc-12", "aarch64-linux-gnu-g++-12"),
         ] {
-            assert_eq!(cxx_names(c), [cxx], "{c}");
+            assert_eq!(cxx_name(c).as_deref(), Some(cxx), "{c}");
+            assert!(is_compiler_name(c), "{c}");
+        }
+        for other in ["ccache", "gcc-ar", "cmake", "g++", "cc1", "sh"] {
+            assert!(!is_compiler_name(other), "{other}");
         }
     }
 }

@@ -116,15 +116,29 @@ impl Wish {
 /// # Errors
 /// If what is named is not installed, a file is invalid, or there is nothing to choose from.
 pub fn choose(request: &RustRequest) -> Result<Choice, ToolchainError> {
-    if let Some(rustc) = &request.rustc
-        && !is_rustup_proxy(rustc)
-    {
-        return from_rustc(rustc, "RUSTC");
+    let path = variable(&request.env, "PATH").unwrap_or_default();
+    if let Some(rustc) = &request.rustc {
+        // As for a shell: a bare name is looked for on `PATH`, anything else is a path from where the user stands.
+        let rustc = if rustc.components().count() == 1 && !rustc.is_absolute() {
+            std::env::split_paths(&path)
+                .map(|directory| directory.join(rustc))
+                .find(|path| path.is_absolute() && path.is_file())
+                .ok_or_else(|| ToolchainError::NoToolchain {
+                    why: format!(
+                        "`RUSTC` names `{}`, which is not on `PATH`",
+                        rustc.display()
+                    ),
+                })?
+        } else {
+            request.cwd.join(rustc)
+        };
+        if !is_rustup_proxy(&rustc) {
+            return from_rustc(&rustc, "RUSTC");
+        }
     }
     if let Some(home) = rustup_home(&request.env) {
         return from_rustup(request, &home);
     }
-    let path = variable(&request.env, "PATH").unwrap_or_default();
     for directory in std::env::split_paths(&path) {
         let rustc = directory.join("rustc");
         if directory.is_absolute() && rustc.is_file() && !is_rustup_proxy(&rustc) {
@@ -523,6 +537,70 @@ mod tests {
             plain.choose(None, None).unwrap().name,
             "stable-x86_64-unknown-linux-gnu"
         );
+    }
+
+    #[test]
+    fn a_rustc_that_is_named_wins_unless_it_is_a_proxy() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let machine = Machine::new(&["own"], "default_toolchain = \"own\"\n");
+        let root = fs::canonicalize(machine.0.path()).unwrap();
+        let bin = root.join("prefix/bin");
+        fs::create_dir_all(&bin).unwrap();
+        let script = format!("#!/bin/sh\necho {}/prefix\n", root.display());
+        fs::write(bin.join("rustc"), script).unwrap();
+        fs::set_permissions(bin.join("rustc"), fs::Permissions::from_mode(0o755)).unwrap();
+        let proxies = root.join("proxies");
+        fs::create_dir_all(&proxies).unwrap();
+        fs::write(proxies.join("rustup"), "").unwrap();
+        symlink("rustup", proxies.join("rustc")).unwrap();
+        fs::hard_link(proxies.join("rustup"), proxies.join("rustc-linked")).unwrap();
+        let chosen = |rustc: &Path, path: &Path, home: &str| {
+            let env = [("RUSTUP_HOME", root.join(home)), ("PATH", path.to_owned())];
+            choose(&RustRequest {
+                env: env.map(|(name, value)| (name.into(), value.into())).into(),
+                cwd: root.join("ws"),
+                toolchain_override: None,
+                rustc: (rustc != Path::new("")).then(|| rustc.to_owned()),
+                allow_toolchain_path: false,
+            })
+        };
+        let (none, nowhere) = (Path::new(""), Path::new("/nowhere"));
+        for (rustc, path, home, expected) in [
+            (bin.join("rustc").as_path(), nowhere, "rustup", "prefix"),
+            (Path::new("rustc"), bin.as_path(), "rustup", "prefix"),
+            (
+                Path::new("../prefix/bin/rustc"),
+                nowhere,
+                "rustup",
+                "prefix",
+            ),
+            (proxies.join("rustc").as_path(), nowhere, "rustup", "own"),
+            (
+                proxies.join("rustc-linked").as_path(),
+                nowhere,
+                "rustup",
+                "own",
+            ),
+            (none, bin.as_path(), "rustup", "own"),
+            (none, bin.as_path(), "absent", "prefix"),
+        ] {
+            let choice = chosen(rustc, path, home).unwrap();
+            assert!(
+                choice.root.ends_with(expected),
+                "{rustc:?} {path:?} {choice:?}"
+            );
+        }
+        for (rustc, path) in [
+            (none, nowhere),
+            (none, proxies.as_path()),
+            (Path::new("rustc"), nowhere),
+        ] {
+            let error = chosen(rustc, path, "absent").unwrap_err();
+            assert!(
+                matches!(error, ToolchainError::NoToolchain { .. }),
+                "{error}"
+            );
+        }
     }
 
     #[test]
