@@ -175,10 +175,8 @@ pub(super) struct Identity {
 
 /// A root of one's own, for full isolation.
 pub(super) struct View {
-    /// The network to enter first.
+    /// The network that the process starts in.
     pub(super) network: &'static Network,
-    /// The stack of the child that does what follows.
-    pub(super) stack: sys::Stack,
     /// The ids.
     pub(super) identity: Identity,
     /// What is in it.
@@ -192,8 +190,8 @@ pub(super) const OLD_ROOT: &str = "/.old-root";
 pub(super) struct Plan {
     /// The new root; `None` keeps the host's.
     pub(super) view: Option<View>,
-    /// Whether supplementary groups can and shall be given up.
-    pub(super) drop_groups: bool,
+    /// The privileges to give up.
+    pub(super) drops: Drops,
     /// Standard input, output and error, numbered above all targets.
     pub(super) standard: [OwnedFd; 3],
     /// Further descriptors and their numbers, likewise.
@@ -204,8 +202,6 @@ pub(super) struct Plan {
     pub(super) cwd: CString,
     /// `RLIMIT_*` and its value.
     pub(super) limits: Vec<(u32, u64)>,
-    /// The highest capability to take out of the bounding set; `None` if the kernel forbids (then none can be gained).
-    pub(super) last_capability: Option<u32>,
     /// The Landlock ruleset.
     pub(super) ruleset: OwnedFd,
     /// Rules on files that exist only in the new root.
@@ -214,14 +210,21 @@ pub(super) struct Plan {
     pub(super) filter: seccompiler::BpfProgram,
     /// What its supervisor needs, where there is one.
     pub(super) supervision: Option<Supervision>,
-    /// The number of the process that was started: set in memory shared with the parent.
-    pub(super) started: AtomicI32,
     /// The program.
     pub(super) program: CString,
     /// Its arguments.
     pub(super) argv: StringArray,
     /// Its environment.
     pub(super) envp: StringArray,
+}
+
+/// What there is of privileges to give up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Drops {
+    /// Whether supplementary groups can be given up.
+    pub(super) groups: bool,
+    /// The highest capability to take out of the bounding set; `None` if the kernel forbids (then none can be gained).
+    pub(super) last_capability: Option<u32>,
 }
 
 /// What the supervisor of Landlock isolation needs besides.
@@ -280,7 +283,7 @@ fn set_up_and_execute(plan: &Plan) -> Result<Never, Failure> {
         sys::set_limit(*resource, *value).at_index(Step::Limit, i)?;
     }
     if plan.supervision.is_none() {
-        drop_privileges(plan)?;
+        drop_privileges(&plan.drops)?;
     }
     // After all changes of credentials, which clear it.
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0).at(Step::DeathSignal)?;
@@ -387,11 +390,11 @@ fn place_descriptors(plan: &Plan) -> Result<(), Failure> {
 }
 
 /// No capability in any set, and none to be had by execve.
-pub(super) fn drop_privileges(plan: &Plan) -> Result<(), Failure> {
-    if plan.drop_groups {
+pub(super) fn drop_privileges(drops: &Drops) -> Result<(), Failure> {
+    if drops.groups {
         sys::drop_groups().at(Step::Groups)?;
     }
-    if let Some(last) = plan.last_capability {
+    if let Some(last) = drops.last_capability {
         for capability in 0..=last {
             sys::prctl(libc::PR_CAPBSET_DROP, capability.into(), 0)
                 .at_index(Step::Capabilities, capability as usize)?;

@@ -2,7 +2,8 @@
 
 use landlock::ABI;
 
-use super::request::{Isolation, Limits, Request};
+use super::profile::SandboxProfile;
+use super::request::{Isolation, Limits};
 use super::ruleset;
 
 /// The layers in force around a process that was started. What cannot be set up is an error instead, so that each field
@@ -22,17 +23,22 @@ pub struct Enforced {
 }
 
 impl Enforced {
-    pub(super) fn new(request: &Request<'_>, abi: ABI, limits: &Limits) -> Self {
+    pub(super) fn new(
+        isolation: Isolation,
+        profile: &SandboxProfile,
+        abi: ABI,
+        limits: &Limits,
+    ) -> Self {
         Self {
-            isolation: request.isolation,
-            namespaces: match request.isolation {
+            isolation,
+            namespaces: match isolation {
                 Isolation::Full => &["user", "mount", "pid", "net", "ipc", "uts"],
                 Isolation::Landlock => &[],
             },
             landlock_abi: abi as u32,
             landlock_network: abi >= ABI::V4,
             landlock_scopes: ruleset::scopes_signals(abi),
-            seccomp_profile: request.profile.name.clone(),
+            seccomp_profile: profile.name.clone(),
             no_new_privileges: true,
             capabilities: 0,
             limits: limits.clone(),

@@ -11,10 +11,12 @@
 //! 4. no capabilities, `no_new_privs`, limits, no descriptors but those asked for.
 
 mod child;
+mod confine;
 pub mod enforced;
 pub mod error;
 mod filter;
 mod network;
+pub mod probe;
 pub mod profile;
 pub mod request;
 mod ruleset;
@@ -24,8 +26,10 @@ mod supervisor;
 mod sys;
 mod view;
 
+pub use confine::confine_self;
 pub use enforced::Enforced;
 pub use error::{Layer, SandboxError};
+pub use probe::{LayerProbe, Probe, best_isolation, probe};
 pub use profile::{ProfileError, SandboxProfile};
 pub use request::{Access, Isolation, Limits, Mount, Request};
 pub use running::{Canceller, Ended, Outcome, Output, Running, Status, Stream};

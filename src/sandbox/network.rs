@@ -7,11 +7,13 @@
 //!
 //! The two namespaces are held by descriptors, and by no process.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::child::{self, At, Failure, Plan, Step};
+use super::child::{self, At, Failure, Step};
 use super::error::SandboxError;
+use super::spawn;
 use super::sys::{self, Errno, Memory, SignalsBlocked, Stack};
 
 /// The user namespace and the network namespace that it owns.
@@ -48,15 +50,15 @@ impl Network {
     }
 
     fn make(identity: &child::Identity) -> Result<Self, SandboxError> {
-        let start = super::spawn::start;
+        let start = spawn::start;
         let (status_read, status) = sys::pipe().map_err(start("making a pipe"))?;
         let (end, parents_end) = sys::pipe().map_err(start("making a pipe"))?;
-        let stack = Stack::new(super::spawn::STACK_BYTES).map_err(start("mapping a stack"))?;
+        let stack = Stack::new(spawn::STACK_BYTES).map_err(start("mapping a stack"))?;
         let holder = Holder {
             identity: identity.clone(),
             status,
             end,
-            parents_end: std::os::fd::AsRawFd::as_raw_fd(&parents_end),
+            parents_end: parents_end.as_raw_fd(),
         };
         let cloned = {
             let _blocked = SignalsBlocked::new().map_err(start("blocking signals"))?;
@@ -69,7 +71,7 @@ impl Network {
             )
         };
         drop(holder);
-        let pid = cloned.map_err(super::spawn::no_namespaces)?;
+        let pid = cloned.map_err(spawn::no_namespaces)?;
         let opened = open(pid, &status_read);
         drop(parents_end);
         let _ = sys::wait_for(pid, true);
@@ -79,7 +81,7 @@ impl Network {
 
 fn open(pid: libc::pid_t, status: &OwnedFd) -> Result<Network, SandboxError> {
     let failed = |errno: Errno| {
-        super::spawn::explain_namespace(Failure {
+        spawn::explain_namespace(Failure {
             step: Step::JoinNetwork,
             index: 0,
             errno,
@@ -91,7 +93,7 @@ fn open(pid: libc::pid_t, status: &OwnedFd) -> Result<Network, SandboxError> {
         // One byte: it is ready.
         _ if count == 1 => {}
         Some(failure) if count == Failure::SIZE => {
-            return Err(super::spawn::explain_namespace(failure));
+            return Err(spawn::explain_namespace(failure));
         }
         _ => return Err(failed(Errno(libc::ESRCH))),
     }
@@ -118,40 +120,85 @@ fn hold(holder: &Holder) -> i32 {
     0
 }
 
-/// The first child's main function under full isolation: enters the shared namespaces and starts the real child there,
-/// as a sibling, so that the parent is the parent of both.
-pub(super) fn join_and_start(plan: &Plan) -> i32 {
-    match join(plan) {
+/// A process to be started in namespaces of its own, next to the network.
+struct Entry<'a, T> {
+    network: &'static Network,
+    status: BorrowedFd<'a>,
+    stack: &'a Stack,
+    /// Its number: set in memory shared with the parent.
+    started: AtomicI32,
+    main: fn(&T) -> i32,
+    argument: &'a T,
+}
+
+/// Starts a process in new namespaces of its own and in `network`, which runs `main(argument)`: a child of the caller's.
+/// `None` if that failed, which is told to `status`. Returns once the process has called execve or ended.
+pub(super) fn start_within<T>(
+    network: &'static Network,
+    status: BorrowedFd<'_>,
+    main: fn(&T) -> i32,
+    argument: &T,
+) -> Result<Option<libc::pid_t>, SandboxError> {
+    let map = || Stack::new(spawn::STACK_BYTES).map_err(spawn::start("mapping a stack"));
+    let (first_stack, stack) = (map()?, map()?);
+    let entry = Entry {
+        network,
+        status,
+        stack: &stack,
+        started: AtomicI32::new(-1),
+        main,
+        argument,
+    };
+    let cloned = {
+        let _blocked = SignalsBlocked::new().map_err(spawn::start("blocking signals"))?;
+        sys::clone_with(
+            0,
+            Memory::SharedUntilExec,
+            &first_stack,
+            join_and_start,
+            &entry,
+        )
+    };
+    let first = cloned.map_err(spawn::start("clone"))?;
+    let _ = sys::wait_for(first, true);
+    Ok(match entry.started.load(Ordering::Relaxed) {
+        -1 => None,
+        pid => Some(pid),
+    })
+}
+
+/// The first child's main function: enters the shared namespaces and starts the real child there, as a sibling, so that
+/// the parent is the parent of both.
+fn join_and_start<T>(entry: &Entry<'_, T>) -> i32 {
+    match join(entry) {
         Ok(pid) => {
-            plan.started
-                .store(pid, std::sync::atomic::Ordering::Relaxed);
+            entry.started.store(pid, Ordering::Relaxed);
             0
         }
         Err(failure) => {
-            if let Some(status) = &plan.status {
-                child::report(status.as_fd(), failure);
-            }
+            child::report(entry.status, failure);
             1
         }
     }
 }
 
-fn join(plan: &Plan) -> Result<libc::pid_t, Failure> {
-    let Some(view) = &plan.view else {
-        return Err(Failure {
-            step: Step::JoinNetwork,
-            index: 0,
-            errno: Errno(libc::EINVAL),
-        });
-    };
-    sys::setns(view.network.user.as_fd(), libc::CLONE_NEWUSER).at_index(Step::JoinNetwork, 1)?;
-    sys::setns(view.network.network.as_fd(), libc::CLONE_NEWNET).at_index(Step::JoinNetwork, 2)?;
+fn join<T>(entry: &Entry<'_, T>) -> Result<libc::pid_t, Failure> {
+    let Network { user, network } = entry.network;
+    sys::setns(user.as_fd(), libc::CLONE_NEWUSER).at_index(Step::JoinNetwork, 1)?;
+    sys::setns(network.as_fd(), libc::CLONE_NEWNET).at_index(Step::JoinNetwork, 2)?;
     sys::clone_with(
-        super::spawn::NAMESPACES | libc::CLONE_PARENT,
+        NAMESPACES | libc::CLONE_PARENT,
         Memory::SharedUntilExec,
-        &view.stack,
-        child::run,
-        plan,
+        entry.stack,
+        entry.main,
+        entry.argument,
     )
     .at(Step::Namespaces)
 }
+
+/// Namespaces that each action has for itself.
+const NAMESPACES: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS;

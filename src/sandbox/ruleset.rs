@@ -23,6 +23,8 @@ pub(super) enum Grant {
     File(Access),
     /// A device to be read and written, without ioctl.
     Device,
+    /// A directory to be filled with files, directories and symbolic links, of which none is run.
+    Fill,
 }
 
 impl Grant {
@@ -42,6 +44,7 @@ impl Grant {
             Grant::File(Access::Read) => read & AccessFs::from_file(abi),
             Grant::File(Access::Write) => write & AccessFs::from_file(abi),
             Grant::Device => AccessFs::ReadFile | AccessFs::WriteFile,
+            Grant::Fill => write & !(AccessFs::Execute | AccessFs::MakeFifo),
         }
     }
 }
@@ -146,6 +149,7 @@ mod tests {
                 Grant::File(Access::Read),
                 Grant::File(Access::Write),
                 Grant::Device,
+                Grant::Fill,
             ] {
                 let rights = grant.rights(abi);
                 assert!(AccessFs::from_all(abi).contains(rights), "{abi} {grant:?}");

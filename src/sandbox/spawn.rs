@@ -4,13 +4,13 @@
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::AtomicI32;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use landlock::{ABI, AccessFs, BitFlags};
 
-use super::child::{self, Failure, Identity, Plan, Step, Supervision, View, ViewStep};
+use super::child::{self, Drops, Failure, Identity, Plan, Step, Supervision, View, ViewStep};
 use super::enforced::Enforced;
 use super::error::{Layer, SandboxError};
 use super::network::{self, Network};
@@ -96,8 +96,10 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
     let confined_signals = request.isolation == Isolation::Full || ruleset::scopes_signals(abi);
     let filters = request.profile.filters();
     let mut plan = Plan {
-        drop_groups: view.is_none() && has_capability(caps::Capability::CAP_SETGID),
-        last_capability: last_capability(request.isolation),
+        drops: Drops {
+            groups: view.is_none() && may_drop_groups(),
+            last_capability: last_capability(request.isolation),
+        },
         view,
         standard,
         descriptors: inherited
@@ -114,7 +116,6 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
             false => filters.allow_without_signals.clone(),
         },
         supervision: None,
-        started: AtomicI32::new(-1),
         program: c_text(request.program.as_str())?,
         argv: StringArray::new(
             request
@@ -129,7 +130,10 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
 
     let started = Instant::now();
     let (pid, ender) = match request.isolation {
-        Isolation::Full => full(&plan)?,
+        Isolation::Full => match (&plan.view, &plan.status) {
+            (Some(view), Some(status)) => full(&plan, view, status)?,
+            _ => (-1, Ender::Nothing),
+        },
         Isolation::Landlock => {
             let writable = mounts
                 .iter()
@@ -148,7 +152,7 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
         started,
         timeout.and_then(|timeout| started.checked_add(timeout)),
         limits.output_bytes,
-        Enforced::new(&request, abi, &limits),
+        Enforced::new(request.isolation, request.profile, abi, &limits),
     );
     drop(plan.status.take());
     if let Some(failure) = read_failure(&status_read)? {
@@ -167,19 +171,12 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
 /// User and group of every process under full isolation, whoever runs kiln.
 const INNER_ID: u32 = 1000;
 
-/// Namespaces that each action has for itself.
-pub(super) const NAMESPACES: i32 = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS;
-
-fn new_view(steps: Vec<ViewStep>) -> Result<View, SandboxError> {
+/// What a root with `steps` takes.
+pub(super) fn new_view(steps: Vec<ViewStep>) -> Result<View, SandboxError> {
     let (uid, gid) = sys::effective_ids();
     let network = Network::shared(&identity(uid, gid))?;
     Ok(View {
         network,
-        stack: Stack::new(STACK_BYTES).map_err(start("mapping a stack"))?,
         // The namespace outside of it is the network's, where the ids are the same.
         identity: identity(INNER_ID, INNER_ID),
         steps,
@@ -194,25 +191,37 @@ fn identity(uid: u32, gid: u32) -> Identity {
 }
 
 /// The process is the first of its pid namespace: when it ends, the kernel kills whatever else is in there.
-fn full(plan: &Plan) -> Result<(libc::pid_t, Ender), SandboxError> {
-    let stack = Stack::new(STACK_BYTES).map_err(start("mapping a stack"))?;
-    let cloned = {
-        let _blocked = SignalsBlocked::new().map_err(start("blocking signals"))?;
-        sys::clone_with(
-            0,
-            Memory::SharedUntilExec,
-            &stack,
-            network::join_and_start,
-            plan,
-        )
-    };
-    let first = cloned.map_err(start("clone"))?;
-    let _ = sys::wait_for(first, true);
-    match plan.started.load(Ordering::Relaxed) {
-        // It has told why.
-        -1 => Ok((-1, Ender::Nothing)),
-        pid => Ok((pid, Ender::Process(handle(pid)?))),
+fn full(plan: &Plan, view: &View, status: &OwnedFd) -> Result<(libc::pid_t, Ender), SandboxError> {
+    Ok(
+        match network::start_within(view.network, status.as_fd(), child::run, plan)? {
+            None => (-1, Ender::Nothing),
+            Some(pid) => (pid, Ender::Process(handle(pid)?)),
+        },
+    )
+}
+
+/// Enters `view` in a process that then ends. Why that failed, if it did.
+pub(super) fn try_view(view: View) -> Result<Option<(Failure, View)>, SandboxError> {
+    struct Trial {
+        view: View,
+        status: OwnedFd,
     }
+    let main = |trial: &Trial| match child::enter_view(&trial.view) {
+        Ok(()) => 0,
+        Err(failure) => {
+            child::report(trial.status.as_fd(), failure);
+            1
+        }
+    };
+    let (status_read, status) = pipe("making a pipe")?;
+    let trial = Trial { view, status };
+    let started = network::start_within(trial.view.network, trial.status.as_fd(), main, &trial)?;
+    if let Some(pid) = started {
+        let _ = sys::wait_for(pid, true);
+    }
+    let Trial { view, status } = trial;
+    drop(status);
+    Ok(read_failure(&status_read)?.map(|failure| (failure, view)))
 }
 
 /// Why namespaces cannot be made.
@@ -345,21 +354,7 @@ fn explain(
         }
         Step::View => {
             let steps = plan.view.as_ref().map_or(&[][..], |view| &view.steps);
-            let text = match steps.get(index) {
-                Some(ViewStep::Directory(at)) => format!("making the directory `{}`", text(at)),
-                Some(ViewStep::File(at)) => format!("making the file `{}`", text(at)),
-                Some(ViewStep::Link { at, .. }) => format!("making the link `{}`", text(at)),
-                Some(ViewStep::Filesystem { kind, at, .. }) => {
-                    format!("mounting {} at `{}`", text(kind), text(at))
-                }
-                Some(ViewStep::Bind { source, at, .. }) => {
-                    let source = text(source);
-                    let host = source.strip_prefix(child::OLD_ROOT).unwrap_or(&source);
-                    format!("mounting `{host}` at `{}`", text(at))
-                }
-                None => "making the root".to_owned(),
-            };
-            (Layer::Namespaces, text)
+            return explain_view(failure, steps);
         }
         Step::Groups => (
             Layer::Privileges,
@@ -411,6 +406,25 @@ fn explain(
     layer(kind, text, errno)
 }
 
+/// The same for one of the steps of a view.
+pub(super) fn explain_view(failure: Failure, steps: &[ViewStep]) -> SandboxError {
+    let step = match steps.get(failure.index as usize) {
+        Some(ViewStep::Directory(at)) => format!("making the directory `{}`", text(at)),
+        Some(ViewStep::File(at)) => format!("making the file `{}`", text(at)),
+        Some(ViewStep::Link { at, .. }) => format!("making the link `{}`", text(at)),
+        Some(ViewStep::Filesystem { kind, at, .. }) => {
+            format!("mounting {} at `{}`", text(kind), text(at))
+        }
+        Some(ViewStep::Bind { source, at, .. }) => {
+            let source = text(source);
+            let host = source.strip_prefix(child::OLD_ROOT).unwrap_or(&source);
+            format!("mounting `{host}` at `{}`", text(at))
+        }
+        None => "making the root".to_owned(),
+    };
+    layer(Layer::Namespaces, step, failure.errno)
+}
+
 /// The same for steps that every full isolation takes.
 pub(super) fn explain_namespace(failure: Failure) -> SandboxError {
     let step = match (failure.step, failure.index) {
@@ -435,7 +449,7 @@ fn text(string: &CString) -> String {
     string.to_string_lossy().into_owned()
 }
 
-fn layer(layer: Layer, step: impl Into<String>, errno: Errno) -> SandboxError {
+pub(super) fn layer(layer: Layer, step: impl Into<String>, errno: Errno) -> SandboxError {
     SandboxError::Layer {
         layer,
         step: step.into(),
@@ -493,8 +507,13 @@ fn has_capability(capability: caps::Capability) -> bool {
     caps::has_cap(None, caps::CapSet::Effective, capability).unwrap_or(false)
 }
 
+/// Whether supplementary groups can be given up.
+pub(super) fn may_drop_groups() -> bool {
+    has_capability(caps::Capability::CAP_SETGID)
+}
+
 /// The kernel's highest capability, if the child will be allowed to take it out of the bounding set.
-fn last_capability(isolation: Isolation) -> Option<u32> {
+pub(super) fn last_capability(isolation: Isolation) -> Option<u32> {
     static LAST: OnceLock<u32> = OnceLock::new();
     // In a user namespace of its own the child has all of them.
     if isolation == Isolation::Landlock && !has_capability(caps::Capability::CAP_SETPCAP) {

@@ -111,7 +111,7 @@ fn supervise(plan: &Plan, supervision: &Supervision) -> Result<Report, Failure> 
     sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).at_index(Step::Supervisor, 2)?;
     // It holds a copy of kiln's memory: nobody is to look into it.
     sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).at_index(Step::Supervisor, 3)?;
-    child::drop_privileges(plan)?;
+    child::drop_privileges(&plan.drops)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).at_index(Step::Supervisor, 4)?;
     let scoped = match &supervision.signals {
         Some((ruleset, flags)) => {

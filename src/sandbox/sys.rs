@@ -961,17 +961,16 @@ pub(super) fn set_times(path: &CStr, times: Option<&[u64; 4]>) -> SysResult {
     done(unsafe { libc::syscall(libc::SYS_utimensat, libc::AT_FDCWD, path.as_ptr(), times, 0) })
 }
 
-/// Whether the running kernel knows the seccomp action `action`.
-#[expect(dead_code, reason = "its caller comes next")]
-pub(super) fn seccomp_action_available(action: u32) -> bool {
+/// Whether the running kernel has seccomp and knows its action `action`.
+pub(super) fn seccomp_action_available(action: u32) -> SysResult {
     const GET_ACTION_AVAIL: u32 = 2;
     // SAFETY: the kernel reads the four bytes of `action`.
-    unsafe {
+    done(unsafe {
         libc::syscall(
             libc::SYS_seccomp,
             GET_ACTION_AVAIL,
             0u32,
             ptr::from_ref(&action),
-        ) == 0
-    }
+        )
+    })
 }

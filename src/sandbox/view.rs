@@ -128,6 +128,18 @@ pub(super) fn c_string(bytes: &[u8]) -> CString {
     CString::new(&bytes[..end]).unwrap_or_default()
 }
 
+/// The steps that every root begins with: `/proc`, `/dev` and a tmpfs at `/tmp`.
+pub(super) fn system_steps() -> Result<Vec<ViewStep>, SandboxError> {
+    let devices = DEVICES
+        .iter()
+        .map(|name| open_device(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut builder = Builder::new();
+    builder.system(&devices);
+    builder.own_tmp()?;
+    Ok(builder.steps)
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Made {
     Directory,
@@ -151,26 +163,14 @@ pub(super) fn steps(
     tmp: Option<&Opened>,
     devices: &[(PathBuf, OwnedFd, (u64, u64))],
 ) -> Result<Vec<ViewStep>, SandboxError> {
-    let mut builder = Builder {
-        steps: Vec::new(),
-        made: BTreeMap::new(),
-        mounted: Vec::new(),
-    };
+    let mut builder = Builder::new();
     builder.system(devices);
     match tmp {
         Some(tmp) => {
             builder.directory("/tmp")?;
             builder.bind(tmp)?;
         }
-        None => {
-            builder.directory("/tmp")?;
-            builder.steps.push(ViewStep::Filesystem {
-                kind: c"tmpfs".to_owned(),
-                at: c"/tmp".to_owned(),
-                flags: libc::MS_NOSUID | libc::MS_NODEV,
-                options: c"mode=1777".to_owned(),
-            });
-        }
+        None => builder.own_tmp()?,
     }
     for (at, target) in &request.links {
         builder.link(at.as_str(), target)?;
@@ -186,6 +186,26 @@ pub(super) fn steps(
 }
 
 impl<'a> Builder<'a> {
+    fn new() -> Self {
+        Self {
+            steps: Vec::new(),
+            made: BTreeMap::new(),
+            mounted: Vec::new(),
+        }
+    }
+
+    /// A tmpfs at `/tmp`.
+    fn own_tmp(&mut self) -> Result<(), SandboxError> {
+        self.directory("/tmp")?;
+        self.steps.push(ViewStep::Filesystem {
+            kind: c"tmpfs".to_owned(),
+            at: c"/tmp".to_owned(),
+            flags: libc::MS_NOSUID | libc::MS_NODEV,
+            options: c"mode=1777".to_owned(),
+        });
+        Ok(())
+    }
+
     /// `/proc` and `/dev`.
     fn system(&mut self, devices: &[(PathBuf, OwnedFd, (u64, u64))]) {
         for path in ["/proc", "/dev"] {

@@ -3,7 +3,9 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use kiln::sandbox::{Access, Ended, Isolation, Limits, SandboxError, Status, Stream};
+use kiln::sandbox::{
+    Access, Ended, Isolation, Limits, SandboxError, SandboxProfile, Status, Stream, confine_self,
+};
 
 use crate::support::{Place, Run, confined, is_root, isolations, mount};
 
@@ -333,4 +335,27 @@ fn times_and_modes_of_outputs_can_be_set() {
             }
         }
     }
+}
+
+/// The test below runs this one again in a process of its own.
+#[test]
+fn worker() {
+    let Ok(root) = std::env::var("KILN_SANDBOX_TEST_WORKER") else {
+        return;
+    };
+    // The test harness has threads: only a process of one thread can confine itself.
+    let profile = SandboxProfile::shipped("unpack").unwrap();
+    let error = confine_self(root.as_ref(), &profile, &Limits::default());
+    assert!(matches!(error, Err(SandboxError::Request { .. })));
+}
+
+#[test]
+fn a_process_with_threads_cannot_confine_itself() {
+    let directory = crate::support::public_directory();
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "behaviour::worker", "--test-threads=1"])
+        .env("KILN_SANDBOX_TEST_WORKER", directory.path())
+        .status()
+        .unwrap();
+    assert!(status.success());
 }

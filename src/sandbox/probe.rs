@@ -1,0 +1,167 @@
+//! What this machine offers: every layer really tried, and where one is missing, why and what to do.
+
+use landlock::ABI;
+
+use super::child::{self, Failure, View};
+use super::error::{Layer, SandboxError};
+use super::request::Isolation;
+use super::ruleset;
+use super::spawn;
+use super::sys;
+
+/// The oldest kernel that can have everything that Landlock isolation needs.
+pub const OLDEST_KERNEL: &str = "5.13";
+
+/// The newest Landlock ABI of which this program uses every right.
+const NEWEST_ABI: ABI = ABI::V9;
+
+/// What one layer is on this machine.
+#[derive(Debug)]
+pub struct LayerProbe {
+    /// The layer.
+    pub layer: Layer,
+    /// What is there, in words; or why it is not.
+    pub found: Result<String, SandboxError>,
+    /// What would be better, where something is there but not all of it.
+    pub advice: Option<String>,
+}
+
+/// What the machine offers.
+#[derive(Debug)]
+pub struct Probe {
+    /// The kernel's release, as `uname -r` says it.
+    pub kernel: String,
+    /// Whether this program runs as root. It need not, and gives up all privileges for what it starts.
+    pub root: bool,
+    /// The layers, from the outside in.
+    pub layers: Vec<LayerProbe>,
+}
+
+impl Probe {
+    /// The strongest isolation that works here, if any does.
+    pub fn best(&self) -> Option<Isolation> {
+        let works = |layer| {
+            self.layers
+                .iter()
+                .any(|probe| probe.layer == layer && probe.found.is_ok())
+        };
+        if !works(Layer::Landlock) || !works(Layer::Seccomp) {
+            None
+        } else if works(Layer::Namespaces) {
+            Some(Isolation::Full)
+        } else {
+            Some(Isolation::Landlock)
+        }
+    }
+}
+
+/// Tries everything. Takes a few milliseconds and changes nothing.
+pub fn probe() -> Probe {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map(|release| release.trim().to_owned())
+        .unwrap_or_else(|_| "unknown".to_owned());
+    Probe {
+        kernel,
+        root: sys::effective_ids().0 == 0,
+        layers: vec![
+            LayerProbe {
+                layer: Layer::Namespaces,
+                found: namespaces()
+                    .map(|()| "user, mount, pid, network, ipc and uts namespaces".to_owned()),
+                advice: None,
+            },
+            landlock(),
+            LayerProbe {
+                layer: Layer::Seccomp,
+                found: seccomp().map(|()| "filters, and calls judged by a supervisor".to_owned()),
+                advice: None,
+            },
+        ],
+    }
+}
+
+/// The strongest isolation that works here: full if namespaces can be made, else Landlock, never less. An error says
+/// which layer is missing.
+pub fn best_isolation() -> Result<Isolation, SandboxError> {
+    ruleset::kernel_abi()?;
+    seccomp()?;
+    Ok(match namespaces() {
+        Ok(()) => Isolation::Full,
+        Err(_) => Isolation::Landlock,
+    })
+}
+
+fn landlock() -> LayerProbe {
+    let abi = ruleset::kernel_abi();
+    let advice = match &abi {
+        Ok(abi) if *abi < ABI::V6 => Some(
+            "a kernel with Landlock ABI 6 (Linux 6.12) holds signals in: without it, sending any is forbidden under \
+             Landlock isolation"
+                .to_owned(),
+        ),
+        _ => None,
+    };
+    LayerProbe {
+        layer: Layer::Landlock,
+        found: abi.and_then(|abi| {
+            // That it can be asked for its version does not mean that it lets itself be used.
+            ruleset::build(abi, [])?;
+            Ok(match abi {
+                NEWEST_ABI => format!("ABI {abi} or newer"),
+                abi => format!("ABI {abi}"),
+            })
+        }),
+        advice,
+    }
+}
+
+fn seccomp() -> Result<(), SandboxError> {
+    for (action, step) in [
+        (libc::SECCOMP_RET_ERRNO, "asking for seccomp filters"),
+        (
+            libc::SECCOMP_RET_KILL_PROCESS,
+            "asking for seccomp's KILL_PROCESS",
+        ),
+        (
+            libc::SECCOMP_RET_USER_NOTIF,
+            "asking for seccomp's USER_NOTIF",
+        ),
+    ] {
+        sys::seccomp_action_available(action)
+            .map_err(|errno| spawn::layer(Layer::Seccomp, step, errno))?;
+    }
+    Ok(())
+}
+
+/// Does what every process under full isolation does first, in a process that then ends.
+fn namespaces() -> Result<(), SandboxError> {
+    let view = spawn::new_view(super::view::system_steps()?)?;
+    match spawn::try_view(view)? {
+        None => Ok(()),
+        Some((failure, view)) => Err(explain(failure, &view)),
+    }
+}
+
+fn explain(failure: Failure, view: &View) -> SandboxError {
+    match failure.step {
+        child::Step::View => spawn::explain_view(failure, &view.steps),
+        _ => spawn::explain_namespace(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_found_works() {
+        let probe = probe();
+        assert!(!probe.kernel.is_empty());
+        assert_eq!(probe.best(), best_isolation().ok());
+        for layer in &probe.layers {
+            if let Err(error) = &layer.found {
+                assert!(error.help().is_some(), "{error}");
+            }
+        }
+    }
+}
