@@ -14,7 +14,8 @@ use crate::driver::planning::{self, PlanOptions};
 use crate::driver::{Context, DriverError, build as driver_build};
 use crate::manifest::model::RequestedFeatures;
 use crate::message::MessageFormat;
-use crate::plan::layout::Layout;
+use crate::path::SandboxPath;
+use crate::plan::layout::{CANONICAL_PREFIX, Layout};
 use crate::plan::print;
 use crate::policy::BuildMode;
 use crate::sandbox::{Isolation, Limits};
@@ -41,7 +42,7 @@ pub(super) fn build(
     let jobs = jobs(context, arguments.compile.jobs.as_deref())?;
     let store = Arc::new(Store::open(&context.home)?);
     let options = PlanOptions {
-        layout: layout(context, isolation),
+        layout: layout(context, shell, isolation)?,
         rustc_json: format.rustc_json(),
         isolation,
         mode: if hermetic {
@@ -130,7 +131,7 @@ pub(super) fn plan(
     }
     let isolation = isolation(arguments.build.hermetic.isolation)?;
     let options = PlanOptions {
-        layout: layout(context, isolation),
+        layout: layout(context, shell, isolation)?,
         rustc_json: format.rustc_json(),
         isolation,
         mode: if arguments.build.hermetic.hermetic {
@@ -216,11 +217,35 @@ pub(super) fn isolation(choice: IsolationChoice) -> Result<Isolation, DriverErro
     })
 }
 
-/// Where actions see things under `isolation` on this machine.
-pub(super) fn layout(context: &Context, isolation: Isolation) -> Layout {
-    let _ = context;
-    let _ = isolation;
-    Layout::default()
+/// Where actions see things under `isolation` on this machine: with namespaces wherever we like, without them beneath
+/// a real `/kiln` that belongs to the user, and failing that beneath the store, which is not canonical.
+pub(super) fn layout(
+    context: &Context,
+    shell: &Shell,
+    isolation: Isolation,
+) -> Result<Layout, DriverError> {
+    use std::os::unix::fs::MetadataExt as _;
+    if isolation == Isolation::Full {
+        return Ok(Layout::default());
+    }
+    let owner = nix::unistd::geteuid().as_raw();
+    let is_ours = std::fs::symlink_metadata(CANONICAL_PREFIX)
+        .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == owner);
+    let prefix = if is_ours {
+        CANONICAL_PREFIX.to_owned()
+    } else {
+        shell.warning(&format!(
+            "without namespaces paths are canonical only beneath a real `{CANONICAL_PREFIX}`, which this machine does \
+             not have: what is built is not comparable with other machines (`sudo install -d -o $USER \
+             {CANONICAL_PREFIX}` makes one)"
+        ));
+        context.home.join("kiln").to_string_lossy().into_owned()
+    };
+    let prefix = SandboxPath::new(prefix).map_err(|error| DriverError::Request {
+        message: format!("the store cannot be used without namespaces: {error}"),
+        help: Some("set `KILN_HOME` to another directory".to_owned()),
+    })?;
+    Ok(Layout::real(prefix))
 }
 
 /// How many jobs: `-j`, `CARGO_BUILD_JOBS`, or the processors.

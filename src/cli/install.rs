@@ -50,7 +50,7 @@ pub(super) fn install(
     let plan = lower(context, &store, &spec, &request, &mut view)?;
     view.end();
     let options = PlanOptions {
-        layout: layout(context, isolation),
+        layout: layout(context, shell, isolation)?,
         rustc_json: MessageFormat::Human.rustc_json(),
         isolation,
         mode: BuildMode::Hermetic,

@@ -24,7 +24,7 @@ struct Said {
 }
 
 /// Shows a build on a [`Shell`].
-pub struct BuildView<'a> {
+pub(super) struct BuildView<'a> {
     shell: &'a Shell,
     planned: &'a Planned,
     format: MessageFormat,
@@ -40,7 +40,7 @@ pub struct BuildView<'a> {
 
 impl<'a> BuildView<'a> {
     /// A view of the build of `planned`, whose artifacts go below `destination`.
-    pub fn new(
+    pub(super) fn new(
         shell: &'a Shell,
         planned: &'a Planned,
         format: MessageFormat,
@@ -223,7 +223,7 @@ impl<'a> BuildView<'a> {
     }
 
     /// Says how the build ended, where JSON is asked for.
-    pub fn end(&self, success: bool) {
+    pub(super) fn end(&self, success: bool) {
         self.shell.clear_progress();
         if self.format.is_json() {
             self.shell.line(&Line::BuildFinished { success }.to_json());

@@ -9,7 +9,7 @@ use crate::package::PackageId;
 use crate::registry::Event;
 
 /// Shows the driver's work on a [`Shell`].
-pub struct FetchView<'a> {
+pub(super) struct FetchView<'a> {
     shell: &'a Shell,
     index_total: usize,
     index_done: usize,
@@ -22,7 +22,7 @@ pub struct FetchView<'a> {
 
 impl<'a> FetchView<'a> {
     /// Nothing has happened yet.
-    pub fn new(shell: &'a Shell) -> Self {
+    pub(super) fn new(shell: &'a Shell) -> Self {
         Self {
             shell,
             index_total: 0,
@@ -36,7 +36,7 @@ impl<'a> FetchView<'a> {
     }
 
     /// What was downloaded in all, as cargo says it.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         self.shell.clear_progress();
         if self.downloaded > 0 {
             let crates = if self.downloaded == 1 {
@@ -132,7 +132,6 @@ impl Reporter for FetchView<'_> {
                 self.show_downloads();
             }
             Event::Unpacked { .. } => self.unpacked += 1,
-            _ => {}
         }
     }
 }

@@ -15,12 +15,11 @@ use crate::diag::Report;
 const HEADER: Style = AnsiColor::Green.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
-const NOTE: Style = AnsiColor::Cyan.on_default().bold();
 const BOLD: Style = Style::new().bold();
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verbosity {
+pub(super) enum Verbosity {
     /// Errors only.
     Quiet,
     /// The default.
@@ -33,7 +32,7 @@ pub enum Verbosity {
 
 /// The terminal.
 #[derive(Debug)]
-pub struct Shell {
+pub(super) struct Shell {
     verbosity: Verbosity,
     colors: anstream::ColorChoice,
     progress: Option<ProgressBar>,
@@ -41,7 +40,7 @@ pub struct Shell {
 
 impl Shell {
     /// A shell that says as much as `verbosity`; `colors` is `None` for the terminal's own choice.
-    pub fn new(verbosity: Verbosity, colors: Option<bool>, show_progress: bool) -> Self {
+    pub(super) fn new(verbosity: Verbosity, colors: Option<bool>, show_progress: bool) -> Self {
         let colors = match colors {
             Some(true) => anstream::ColorChoice::Always,
             Some(false) => anstream::ColorChoice::Never,
@@ -68,12 +67,12 @@ impl Shell {
     }
 
     /// How much is said.
-    pub fn verbosity(&self) -> Verbosity {
+    pub(super) fn verbosity(&self) -> Verbosity {
         self.verbosity
     }
 
     /// Whether standard error takes colours.
-    pub fn has_colors(&self) -> bool {
+    pub(super) fn has_colors(&self) -> bool {
         !matches!(self.colors, anstream::ColorChoice::Never)
     }
 
@@ -90,21 +89,21 @@ impl Shell {
     }
 
     /// `   Compiling serde v1.0.219`
-    pub fn status(&self, verb: &str, message: &str) {
+    pub(super) fn status(&self, verb: &str, message: &str) {
         if self.verbosity > Verbosity::Quiet {
             self.write(&format!("{HEADER}{verb:>12}{HEADER:#} {message}"));
         }
     }
 
     /// A status that only `-v` shows.
-    pub fn verbose_status(&self, verb: &str, message: &str) {
+    pub(super) fn verbose_status(&self, verb: &str, message: &str) {
         if self.verbosity > Verbosity::Normal {
             self.status(verb, message);
         }
     }
 
     /// `warning: …`
-    pub fn warning(&self, message: &str) {
+    pub(super) fn warning(&self, message: &str) {
         if self.verbosity > Verbosity::Quiet {
             self.write(&format!(
                 "{WARNING}warning{WARNING:#}{BOLD}:{BOLD:#} {message}"
@@ -112,20 +111,13 @@ impl Shell {
         }
     }
 
-    /// `note: …`
-    pub fn note(&self, message: &str) {
-        if self.verbosity > Verbosity::Quiet {
-            self.write(&format!("{NOTE}note{NOTE:#}{BOLD}:{BOLD:#} {message}"));
-        }
-    }
-
     /// Text that is already rendered, such as a diagnostic of rustc's.
-    pub fn rendered(&self, text: &str) {
+    pub(super) fn rendered(&self, text: &str) {
         self.write(text.strip_suffix('\n').unwrap_or(text));
     }
 
     /// A line of machine-readable output.
-    pub fn line(&self, line: &str) {
+    pub(super) fn line(&self, line: &str) {
         let print = || {
             let mut stdout = std::io::stdout().lock();
             let _ = writeln!(stdout, "{line}");
@@ -137,7 +129,7 @@ impl Shell {
     }
 
     /// Where `done` of `total` stands; `what` is being done to `items`.
-    pub fn progress(&self, what: &str, done: u64, total: u64, items: &str) {
+    pub(super) fn progress(&self, what: &str, done: u64, total: u64, items: &str) {
         if let Some(bar) = &self.progress {
             bar.set_length(total);
             bar.set_prefix(what.to_owned());
@@ -148,7 +140,7 @@ impl Shell {
     }
 
     /// Takes the progress bar away.
-    pub fn clear_progress(&self) {
+    pub(super) fn clear_progress(&self) {
         if let Some(bar) = &self.progress {
             bar.disable_steady_tick();
             bar.finish_and_clear();
@@ -157,7 +149,7 @@ impl Shell {
     }
 
     /// An error: what, where, why and what to do.
-    pub fn report(&self, report: &Report) {
+    pub(super) fn report(&self, report: &Report) {
         let mut text = String::new();
         let code = if report.code.is_empty() {
             String::new()

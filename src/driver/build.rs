@@ -9,6 +9,7 @@ use crate::digest::{BlobDigest, Sha256};
 use crate::driver::{DriverError, Planned};
 use crate::execute::Observer;
 use crate::execute::local::{LocalExecutor, RunningActions};
+use crate::execute::placement::{InPlace, Placement};
 use crate::execute::schedule::{self, ScheduleOptions, Summary};
 use crate::package::{PackageId, SourceKind};
 use crate::plan::graph::Artifact;
@@ -83,6 +84,13 @@ pub fn run(
         store: &planned.store,
         namespace,
         profiles: &planned.profiles,
+        placement: match options.isolation {
+            Isolation::Full => Placement::Mounted,
+            Isolation::Landlock => Placement::InPlace(InPlace::take(
+                Path::new(planned.layout.prefix().as_str()),
+                &planned.rust,
+            )?),
+        },
         isolation: options.isolation,
         systems: &planned.systems,
         rust: &planned.rust,

@@ -17,7 +17,7 @@ use crate::unit::graph::{Mode, UnitIndex};
 
 /// The grants of a build.
 #[derive(Debug)]
-pub struct BuildGrants {
+pub(super) struct BuildGrants {
     /// What each package is granted that is granted anything.
     pub packages: BTreeMap<PackageId, Granted>,
     /// What everything that is linked sees at `/`: the C toolchain, and the libraries that a package of the build may
@@ -28,7 +28,7 @@ pub struct BuildGrants {
 }
 
 /// Decides what the packages of `units` are granted, and makes the trees for it.
-pub fn grant(
+pub(super) fn grant(
     context: &Context,
     store: &Arc<Store>,
     policy: &Policy,

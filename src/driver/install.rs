@@ -48,10 +48,7 @@ impl CrateSpec {
                 "give the crate's name as the registry has it",
             )
         })?;
-        let version = given
-            .or(version)
-            .map(|text| requirement(text))
-            .transpose()?;
+        let version = given.or(version).map(requirement).transpose()?;
         Ok(Self { name, version })
     }
 }

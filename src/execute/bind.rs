@@ -91,10 +91,7 @@ pub fn bind<'a>(
     })
 }
 
-fn directives<'k>(
-    known: &'k impl Known,
-    action: ActionIndex,
-) -> Result<&'k BuildScriptOutput, BindError> {
+fn directives(known: &impl Known, action: ActionIndex) -> Result<&BuildScriptOutput, BindError> {
     known
         .outcome(action)
         .and_then(|outcome| outcome.directives.as_deref())

@@ -15,6 +15,7 @@ use std::time::Instant;
 use crate::directive::{BuildScriptOutput, DirectiveError};
 use crate::execute::bind::BoundAction;
 use crate::execute::outcome::{Outcome, OutputEntry};
+use crate::execute::placement::{Placement, Workplace};
 use crate::execute::schedule::Sink;
 use crate::execute::{ActionEvent, Executor};
 use crate::message::rustc::Message;
@@ -27,7 +28,7 @@ use crate::sandbox::{
 };
 use crate::store::{CaptureLimits, Ingest, Namespace, Store, StoreError};
 use crate::toolchain::model::{RustToolchain, SystemTree};
-use crate::tree::{BlobRef, EncodedTree, TreeRef};
+use crate::tree::{BlobRef, TreeRef};
 use crate::unit::graph::UnitIndex;
 
 /// Parses what the build script of a unit printed.
@@ -42,6 +43,8 @@ pub struct LocalExecutor<'a> {
     pub namespace: Namespace,
     /// The sandbox profiles by name.
     pub profiles: &'a BTreeMap<String, SandboxProfile>,
+    /// How inputs get where actions expect them.
+    pub placement: Placement,
     /// Which layers are demanded.
     pub isolation: Isolation,
     /// The system trees by digest.
@@ -209,16 +212,15 @@ impl Executor for LocalExecutor<'_> {
 
     fn execute(&self, bound: &BoundAction<'_>, sink: &Sink) -> Result<Outcome, ActionFailure> {
         let started = Instant::now();
-        let work = self.store.work_dir()?;
-        let out = work.path().join("out");
-        std::fs::create_dir(&out).map_err(|error| StoreError::io("make", &out, error))?;
-        let request = self.request(bound, &out)?;
+        let workplace = self.placement.workplace(self.store, bound)?;
+        let out = &workplace.out;
+        let request = self.request(bound, &workplace)?;
         let process = crate::sandbox::spawn(request).map_err(ActionFailure::Sandbox)?;
         let canceller = process.canceller();
         self.running.add(canceller.clone());
         let sandbox = serde_json::to_string(process.enforced()).map_err(ActionFailure::Record)?;
         let mut stdout = Vec::new();
-        let mut stderr = ErrorReader::new(self, bound, &out, sink);
+        let mut stderr = ErrorReader::new(self, bound, out, sink);
         let end = process
             .wait(|stream, bytes| match stream {
                 Stream::Stdout => stdout.extend_from_slice(bytes),
@@ -232,7 +234,10 @@ impl Executor for LocalExecutor<'_> {
         if self.running.is_interrupted() {
             return Err(ActionFailure::Interrupted);
         }
-        let (stderr, announced) = stderr.finish()?;
+        let Heard {
+            kept: stderr,
+            announced,
+        } = stderr.finish()?;
         match end.ended {
             Ended::TimedOut => {
                 return Err(ActionFailure::TimedOut {
@@ -250,7 +255,7 @@ impl Executor for LocalExecutor<'_> {
                 stderr,
             }));
         }
-        let mut outcome = self.capture(bound, &out, announced)?;
+        let mut outcome = self.capture(bound, out, announced)?;
         if bound.planned.kind == ActionKind::RunBuildScript {
             let directives = (self.parse_directives)(bound.planned.unit, &stdout)?;
             let errors: Vec<String> = directives.errors().map(str::to_owned).collect();
@@ -281,7 +286,11 @@ impl LocalExecutor<'_> {
             .transpose()
     }
 
-    fn request(&self, bound: &BoundAction<'_>, out: &Path) -> Result<Request<'_>, ActionFailure> {
+    fn request(
+        &self,
+        bound: &BoundAction<'_>,
+        workplace: &Workplace,
+    ) -> Result<Request<'_>, ActionFailure> {
         let planned = bound.planned;
         let system =
             self.systems
@@ -289,39 +298,18 @@ impl LocalExecutor<'_> {
                 .ok_or_else(|| ActionFailure::MissingOutput {
                     name: "the system tree of the plan".to_owned(),
                 })?;
-        let mut mounts = Vec::new();
-        let read = |host: std::path::PathBuf, at: SandboxPath| Mount {
-            host,
-            at,
-            access: Access::Read,
-        };
-        for entry in &system.entries {
-            let at = SandboxPath::new(format!("/{entry}")).map_err(bad_path)?;
-            mounts.push(read(system.root.join(entry), at));
-        }
-        let directories = vec![planned.directory.clone()];
-        for input in &bound.inputs {
-            if input.at == self.toolchain {
-                for entry in &self.rust.visible {
-                    let at = SandboxPath::new(format!("{}/{entry}", input.at)).map_err(bad_path)?;
-                    mounts.push(read(self.rust.root.join(entry), at));
-                }
-                continue;
-            }
-            if let Some(level) = &input.level {
-                let levels = BTreeMap::from([(input.tree.digest, level.encode())]);
-                self.store.put_tree(&EncodedTree {
-                    root: input.tree,
-                    levels,
-                })?;
-            }
-            mounts.push(read(self.store.materialize(&input.tree)?, input.at.clone()));
-        }
-        mounts.push(Mount {
-            host: out.to_owned(),
-            at: planned.output_directory.clone(),
+        let mut mounts =
+            self.placement
+                .mounts(self.store, bound, system, self.rust, &self.toolchain)?;
+        let write = |host: &Path, at: &SandboxPath| Mount {
+            host: host.to_owned(),
+            at: at.clone(),
             access: Access::Write,
-        });
+        };
+        mounts.push(write(&workplace.out, &planned.output_directory));
+        if let Some(tmp) = &workplace.tmp {
+            mounts.push(write(tmp, &planned.temporary_directory));
+        }
         // A mount beneath another comes after it.
         mounts.sort_by(|left, right| left.at.cmp(&right.at));
         let mut links = Vec::new();
@@ -351,7 +339,7 @@ impl LocalExecutor<'_> {
             cwd: planned.directory.clone(),
             mounts,
             links,
-            directories,
+            directories: vec![planned.directory.clone()],
             tmp: None,
             descriptors: self.jobserver_descriptors()?,
             limits: self.limits.clone(),
@@ -448,6 +436,14 @@ struct ErrorReader<'a, 'b> {
     failure: Option<ActionFailure>,
 }
 
+/// What came of reading a process's standard error.
+struct Heard {
+    /// What is kept for the cache.
+    kept: Vec<u8>,
+    /// The metadata that was announced and taken.
+    announced: Option<(String, OutputEntry)>,
+}
+
 /// Reading cannot go on; the reader knows why.
 struct GaveUp;
 
@@ -490,14 +486,17 @@ impl<'a, 'b> ErrorReader<'a, 'b> {
     }
 
     /// What was kept, and what was announced.
-    fn finish(mut self) -> Result<(Vec<u8>, Option<(String, OutputEntry)>), ActionFailure> {
+    fn finish(mut self) -> Result<Heard, ActionFailure> {
         if self.failure.is_none() && !self.line.is_empty() {
             let line = std::mem::take(&mut self.line);
             self.take_line(&line)?;
         }
         match self.failure {
             Some(failure) => Err(failure),
-            None => Ok((self.kept, self.announced)),
+            None => Ok(Heard {
+                kept: self.kept,
+                announced: self.announced,
+            }),
         }
     }
 

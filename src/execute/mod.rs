@@ -9,6 +9,7 @@ pub mod bind;
 mod jobserver;
 pub mod local;
 pub mod outcome;
+pub mod placement;
 pub mod schedule;
 
 pub use local::ActionFailure;

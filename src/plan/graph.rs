@@ -162,6 +162,8 @@ pub struct PlannedAction {
     pub output_directory: SandboxPath,
     /// What it is to leave there.
     pub outputs: Outputs,
+    /// Where it may put temporary files.
+    pub temporary_directory: SandboxPath,
     /// What has to be done first.
     pub dependencies: BTreeMap<ActionIndex, Needs>,
     /// Properties of the platform (`OSFamily`, `ISA`) and of the sandbox.

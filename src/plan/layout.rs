@@ -25,18 +25,41 @@ pub const CANONICAL_PREFIX: &str = "/kiln";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     prefix: SandboxPath,
+    is_real: bool,
 }
 
 impl Default for Layout {
     fn default() -> Self {
-        Self::new(SandboxPath::new(CANONICAL_PREFIX).expect("the prefix is absolute and normal"))
+        let prefix = SandboxPath::new(CANONICAL_PREFIX).expect("the prefix is absolute and normal");
+        Self {
+            prefix,
+            is_real: false,
+        }
     }
 }
 
 impl Layout {
-    /// A layout below `prefix`.
-    pub fn new(prefix: SandboxPath) -> Self {
-        Self { prefix }
+    /// A layout beneath a directory that is really there on the host.
+    pub fn real(prefix: SandboxPath) -> Self {
+        Self {
+            prefix,
+            is_real: true,
+        }
+    }
+
+    /// Whether actions see the host's own files at these paths. Then a directory cannot look one way to one action and
+    /// another way to the next, and each has to be told where its temporary files may be.
+    pub fn is_real(&self) -> bool {
+        self.is_real
+    }
+
+    /// Where a unit of package `name` may put temporary files.
+    pub fn temporary(&self, name: &str, identity: &str) -> SandboxPath {
+        if self.is_real {
+            self.below(&format!("tmp/{name}-{identity}"))
+        } else {
+            SandboxPath::new("/tmp").expect("`/tmp` is absolute and normal")
+        }
     }
 
     /// The prefix itself.

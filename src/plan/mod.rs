@@ -252,6 +252,14 @@ impl Planner<'_> {
         )
     }
 
+    fn temporary(&self, index: UnitIndex) -> SandboxPath {
+        let unit = self.input.units.unit(index);
+        self.input.layout.temporary(
+            unit.package.name().as_str(),
+            self.identities[index.0].as_str(),
+        )
+    }
+
     /// Where a run of a build script writes: a directory of its own below the unit's.
     fn out_dir(&self, index: UnitIndex) -> SandboxPath {
         self.out(index)
@@ -379,6 +387,11 @@ impl Planner<'_> {
         if !unit.package.source().is_path() {
             arguments.extend(["--cap-lints", "allow"].map(text));
         }
+        if !self.input.layout.is_canonical() {
+            let prefix = self.input.layout.prefix();
+            let remap = format!("--remap-path-prefix={prefix}={}", layout::CANONICAL_PREFIX);
+            arguments.push(Argument::Text(remap));
+        }
         arguments.extend(self.input.rustflags.iter().map(|flag| text(flag)));
         let environment_of =
             self.build_script_results(index, &mut arguments, &mut inputs, &mut dependencies);
@@ -402,7 +415,8 @@ impl Planner<'_> {
             script: None,
         }
         .variables();
-        add_process_environment(&mut environment, &toolchain);
+        let temporary = self.temporary(index);
+        add_process_environment(&mut environment, &toolchain, &temporary);
         inputs.sort_by(|left, right| left.at.cmp(&right.at));
         let system = if rustc::is_linked(unit) {
             self.input.system
@@ -423,6 +437,7 @@ impl Planner<'_> {
             inputs,
             output_directory: out,
             outputs: Outputs::Files(files),
+            temporary_directory: temporary,
             dependencies,
             platform: self.platform(ActionKind::Rustc),
             system: tree_ref(system),
@@ -455,7 +470,7 @@ impl Planner<'_> {
             manifest_dir: place.root.as_str(),
             cargo,
             library_path,
-            configured: &self.input.configured_environment,
+            configured: self.input.configured_environment,
         }
     }
 
@@ -543,9 +558,9 @@ impl Planner<'_> {
     }
 
     /// Whether `dependent` can start at the metadata of `dependency`.
-    #[expect(clippy::unused_self, reason = "it belongs with the others")]
     fn needs(&self, dependent: &Unit, dependency: &Unit) -> Needs {
-        let pipelined = !requires_upstream_objects(dependent)
+        let pipelined = !self.input.layout.is_real()
+            && !requires_upstream_objects(dependent)
             && dependent.mode == Mode::Build
             && !requires_upstream_objects(dependency)
             && dependency.mode == Mode::Build;
@@ -787,7 +802,8 @@ impl Planner<'_> {
             dependencies: &[],
         }
         .variables();
-        add_process_environment(&mut environment, &self.input.layout.toolchain());
+        let temporary = self.temporary(index);
+        add_process_environment(&mut environment, &self.input.layout.toolchain(), &temporary);
         if let Some(granted) = granted {
             environment.extend(granted.environment.clone());
         }
@@ -806,6 +822,7 @@ impl Planner<'_> {
             inputs,
             output_directory: out_dir,
             outputs: Outputs::OutDir,
+            temporary_directory: temporary,
             dependencies,
             platform: self.platform(ActionKind::RunBuildScript),
             system: tree_ref(granted.map_or(self.input.system, |granted| &granted.system)),
@@ -880,7 +897,11 @@ fn makeflags() -> String {
 }
 
 /// What every process of a build gets, whatever it is.
-fn add_process_environment(environment: &mut BTreeMap<String, String>, toolchain: &SandboxPath) {
+fn add_process_environment(
+    environment: &mut BTreeMap<String, String>,
+    toolchain: &SandboxPath,
+    temporary: &SandboxPath,
+) {
     let fixed = [
         ("LANG", "C.UTF-8".to_owned()),
         (
@@ -889,7 +910,7 @@ fn add_process_environment(environment: &mut BTreeMap<String, String>, toolchain
         ),
         // The date that tools stamp into what they make: the first that zip archives can express.
         ("SOURCE_DATE_EPOCH", "315532800".to_owned()),
-        ("TMPDIR", "/tmp".to_owned()),
+        ("TMPDIR", temporary.to_string()),
         ("TZ", "UTC".to_owned()),
     ];
     for (name, value) in fixed {

@@ -1,0 +1,283 @@
+//! Where the inputs of an action are on the host, so that the action finds them at their canonical paths.
+//!
+//! With a mount namespace nothing has to be anywhere: directories of the store are mounted where the action expects
+//! them. Without one, the paths that an action sees are the host's own, and everything is laid out beneath the real
+//! prefix as copies, which an action may not write (copies and no links: what an action can do to a file that it may
+//! only read, such as changing its times, must not reach the store). One kiln at a time uses a prefix.
+//!
+//! ```text
+//! <prefix>/.lock                        held by the kiln that uses it
+//! <prefix>/toolchain/{bin,lib}          links to the installed toolchain
+//! <prefix>/{workspace,src,out,tmp}/…    emptied when a build begins
+//! ```
+//!
+//! The machine's own part (`/usr`, `/lib64`) is where it is: the files of the system tree are granted one by one, or
+//! by directory where the tree has all of it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::execute::bind::BoundAction;
+use crate::execute::local::ActionFailure;
+use crate::path::SandboxPath;
+use crate::sandbox::{Access, Mount};
+use crate::store::{Store, StoreError, WorkDir};
+use crate::toolchain::model::{RustToolchain, SystemTree};
+use crate::tree::{Directory, EncodedTree, Entry, Tree, TreeRef};
+
+/// How the inputs of actions get where actions expect them.
+#[derive(Debug)]
+pub enum Placement {
+    /// By mounts of the action's own.
+    Mounted,
+    /// By being there.
+    InPlace(InPlace),
+}
+
+/// A real prefix, held by this process.
+#[derive(Debug)]
+pub struct InPlace {
+    prefix: PathBuf,
+    /// What lies where; guards the laying out as well.
+    placed: Mutex<BTreeMap<SandboxPath, TreeRef>>,
+    /// The host paths that make up each system tree.
+    systems: Mutex<BTreeMap<TreeRef, Vec<PathBuf>>>,
+    _lock: File,
+}
+
+/// An action's own directories on the host, removed when the value is dropped.
+#[derive(Debug)]
+pub struct Workplace {
+    /// Where it writes its outputs.
+    pub out: PathBuf,
+    /// Its private temporary directory, where it has no file system of its own for that.
+    pub tmp: Option<PathBuf>,
+    _work: Option<WorkDir>,
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        // A directory of the store's goes with its `WorkDir`; those beneath a prefix are emptied by the next build.
+        if self._work.is_none() {
+            let _ = std::fs::remove_dir_all(&self.out);
+        }
+        if let Some(tmp) = &self.tmp {
+            let _ = std::fs::remove_dir_all(tmp);
+        }
+    }
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |error| StoreError::io("prepare", &path, error)
+}
+
+impl InPlace {
+    /// Takes `prefix`, waiting for another kiln that uses it, and empties it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn take(prefix: &Path, rust: &RustToolchain) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(prefix).map_err(io(prefix))?;
+        let path = prefix.join(".lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(io(&path))?;
+        lock.lock().map_err(io(&path))?;
+        for name in ["workspace", "src", "out", "tmp", "toolchain"] {
+            let directory = prefix.join(name);
+            match std::fs::remove_dir_all(&directory) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(io(&directory)(error));
+                }
+                _ => std::fs::create_dir(&directory).map_err(io(&directory))?,
+            }
+        }
+        for entry in &rust.visible {
+            let link = prefix.join("toolchain").join(entry);
+            if let Some(parent) = link.parent() {
+                std::fs::create_dir_all(parent).map_err(io(parent))?;
+            }
+            std::os::unix::fs::symlink(rust.root.join(entry), &link).map_err(io(&link))?;
+        }
+        Ok(Self {
+            prefix: prefix.to_owned(),
+            placed: Mutex::default(),
+            systems: Mutex::default(),
+            _lock: lock,
+        })
+    }
+
+    fn place(
+        &self,
+        store: &Store,
+        at: &SandboxPath,
+        tree: &TreeRef,
+    ) -> Result<PathBuf, StoreError> {
+        let path = PathBuf::from(at.as_str());
+        let mut placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        if placed.get(at) == Some(tree) {
+            return Ok(path);
+        }
+        if path.exists() {
+            std::fs::remove_dir_all(&path).map_err(io(&path))?;
+        }
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(io(parent))?;
+        }
+        store.materialize_copy(tree, &path)?;
+        placed.insert(at.clone(), *tree);
+        Ok(path)
+    }
+
+    /// A fresh directory at `at`.
+    fn fresh(&self, at: &SandboxPath) -> Result<PathBuf, StoreError> {
+        let path = PathBuf::from(at.as_str());
+        debug_assert!(path.starts_with(&self.prefix));
+        self.placed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(at);
+        if path.exists() {
+            std::fs::remove_dir_all(&path).map_err(io(&path))?;
+        }
+        std::fs::create_dir_all(&path).map_err(io(&path))?;
+        Ok(path)
+    }
+
+    fn system(&self, store: &Store, tree: &TreeRef) -> Result<Vec<PathBuf>, StoreError> {
+        let mut systems = self.systems.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(paths) = systems.get(tree) {
+            return Ok(paths.clone());
+        }
+        let closed = store
+            .read_tree(tree)?
+            .ok_or(StoreError::MissingTree(tree.digest))?;
+        let mut paths = Vec::new();
+        cover(&closed, closed.root_directory(), Path::new("/"), &mut paths);
+        systems.insert(*tree, paths.clone());
+        Ok(paths)
+    }
+}
+
+/// Adds the fewest host paths that hold what `directory` holds and nothing else. Gives whether that is all of `host`.
+fn cover(tree: &Tree, directory: &Directory, host: &Path, paths: &mut Vec<PathBuf>) -> bool {
+    let before = paths.len();
+    let mut whole = true;
+    for (name, entry) in directory.iter() {
+        let path = host.join(name);
+        match entry {
+            Entry::File { .. } => paths.push(path),
+            // A link is followed by the kernel; what it leads to is in the tree by itself.
+            Entry::Symlink { .. } => {}
+            Entry::Directory(child) => {
+                let covered = tree
+                    .level(&child.digest)
+                    .is_some_and(|child| cover(tree, child, &path, paths));
+                whole &= covered;
+            }
+        }
+    }
+    let on_host = std::fs::read_dir(host)
+        .map(Iterator::count)
+        .unwrap_or(usize::MAX);
+    whole &= host != Path::new("/") && on_host == directory.len();
+    if whole {
+        paths.truncate(before);
+        paths.push(host.to_owned());
+    }
+    whole
+}
+
+impl Placement {
+    /// The action's own directories.
+    pub(super) fn workplace(
+        &self,
+        store: &Store,
+        bound: &BoundAction<'_>,
+    ) -> Result<Workplace, ActionFailure> {
+        Ok(match self {
+            Placement::Mounted => {
+                let work = store.work_dir()?;
+                let out = work.path().join("out");
+                std::fs::create_dir(&out).map_err(io(&out))?;
+                Workplace {
+                    out,
+                    tmp: None,
+                    _work: Some(work),
+                }
+            }
+            Placement::InPlace(place) => Workplace {
+                out: place.fresh(&bound.planned.output_directory)?,
+                tmp: Some(place.fresh(&bound.planned.temporary_directory)?),
+                _work: None,
+            },
+        })
+    }
+
+    /// What the action sees of the store and of the machine, from the outside in.
+    pub(super) fn mounts(
+        &self,
+        store: &Store,
+        bound: &BoundAction<'_>,
+        system: &SystemTree,
+        rust: &RustToolchain,
+        toolchain: &SandboxPath,
+    ) -> Result<Vec<Mount>, ActionFailure> {
+        let read = |host: PathBuf, at: SandboxPath| Mount {
+            host,
+            at,
+            access: Access::Read,
+        };
+        let mut mounts = Vec::new();
+        match self {
+            Placement::Mounted => {
+                for entry in &system.entries {
+                    mounts.push(read(
+                        system.root.join(entry),
+                        sandbox_path(format!("/{entry}"))?,
+                    ));
+                }
+            }
+            Placement::InPlace(place) => {
+                for path in place.system(store, &bound.planned.system)? {
+                    let at = sandbox_path(path.to_string_lossy().into_owned())?;
+                    mounts.push(read(path, at));
+                }
+            }
+        }
+        for input in &bound.inputs {
+            if input.at == *toolchain {
+                for entry in &rust.visible {
+                    let at = sandbox_path(format!("{}/{entry}", input.at))?;
+                    mounts.push(read(rust.root.join(entry), at));
+                }
+                continue;
+            }
+            if let Some(level) = &input.level {
+                let levels = BTreeMap::from([(input.tree.digest, level.encode())]);
+                store.put_tree(&EncodedTree {
+                    root: input.tree,
+                    levels,
+                })?;
+            }
+            let host = match self {
+                Placement::Mounted => store.materialize(&input.tree)?,
+                Placement::InPlace(place) => place.place(store, &input.at, &input.tree)?,
+            };
+            mounts.push(read(host, input.at.clone()));
+        }
+        Ok(mounts)
+    }
+}
+
+fn sandbox_path(path: String) -> Result<SandboxPath, ActionFailure> {
+    SandboxPath::new(path).map_err(|error| ActionFailure::MissingOutput {
+        name: error.to_string(),
+    })
+}
