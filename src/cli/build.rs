@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use crate::cli::args::{BuildArgs, IsolationChoice, PlanArgs, PlanFormat, PlanMode};
+use crate::cli::cache::describe;
 use crate::cli::observe::BuildView;
 use crate::cli::report::FetchView;
 use crate::cli::shell::Shell;
@@ -78,6 +79,9 @@ pub(super) fn build(
         },
     );
     observer.end(result.is_ok());
+    for event in store.take_events() {
+        shell.warning(&format!("discarded from the store, and made again when it is needed: {}", describe(&event)));
+    }
     let built = result?;
     let profile = request.profile_name();
     let kind = if hermetic { "hermetic" } else { "daily" };
@@ -213,7 +217,7 @@ pub(super) fn isolation(choice: IsolationChoice) -> Result<Isolation, DriverErro
     Ok(match choice {
         IsolationChoice::Full => Isolation::Full,
         IsolationChoice::Landlock => Isolation::Landlock,
-        IsolationChoice::Auto => Isolation::Full,
+        IsolationChoice::Auto => crate::sandbox::best_isolation()?,
     })
 }
 

@@ -78,7 +78,8 @@ pub(super) fn cache(
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(event: &StoreEvent) -> String {
+/// A thing that the store discarded, in words.
+pub(super) fn describe(event: &StoreEvent) -> String {
     match event {
         StoreEvent::CorruptBlob { digest, path } => {
             format!(

@@ -173,7 +173,7 @@ pub fn rust_toolchain(
 }
 
 /// The C toolchain of the machine.
-fn c_toolchain(store: &Store, rust: &RustToolchain) -> Result<CToolchain, DriverError> {
+pub fn c_toolchain(store: &Store, rust: &RustToolchain) -> Result<CToolchain, DriverError> {
     Ok(toolchain::c::discover(&CRequest {
         store,
         compiler: None,
