@@ -46,6 +46,7 @@ pub(super) fn build(
         layout: layout(context, shell, isolation)?,
         rustc_json: format.rustc_json(),
         isolation,
+        caps_lints: false,
         mode: if hermetic {
             BuildMode::Hermetic
         } else {
@@ -80,7 +81,10 @@ pub(super) fn build(
     );
     observer.end(result.is_ok());
     for event in store.take_events() {
-        shell.warning(&format!("discarded from the store, and made again when it is needed: {}", describe(&event)));
+        shell.warning(&format!(
+            "discarded from the store, and made again when it is needed: {}",
+            describe(&event)
+        ));
     }
     let built = result?;
     let profile = request.profile_name();
@@ -138,6 +142,7 @@ pub(super) fn plan(
         layout: layout(context, shell, isolation)?,
         rustc_json: format.rustc_json(),
         isolation,
+        caps_lints: false,
         mode: if arguments.build.hermetic.hermetic {
             BuildMode::Hermetic
         } else {
@@ -217,7 +222,7 @@ pub(super) fn isolation(choice: IsolationChoice) -> Result<Isolation, DriverErro
     Ok(match choice {
         IsolationChoice::Full => Isolation::Full,
         IsolationChoice::Landlock => Isolation::Landlock,
-        IsolationChoice::Auto => crate::sandbox::best_isolation()?,
+        IsolationChoice::Auto => Isolation::Full,
     })
 }
 

@@ -53,6 +53,7 @@ pub(super) fn install(
         layout: layout(context, shell, isolation)?,
         rustc_json: MessageFormat::Human.rustc_json(),
         isolation,
+        caps_lints: true,
         mode: BuildMode::Hermetic,
     };
     let planned =

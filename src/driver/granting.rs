@@ -64,10 +64,12 @@ pub(super) fn grant(
             .map(|(name, (value, _))| (name.clone(), value.clone()));
         let environment = passed_on.chain(fixed).collect();
         reasons.insert(package.clone(), in_words(&grants));
+        let search_path = system.path_variable(search);
         packages.insert(
             package.clone(),
             Granted {
                 system,
+                search_path,
                 environment,
             },
         );

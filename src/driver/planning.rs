@@ -35,6 +35,8 @@ pub struct PlanOptions {
     pub rustc_json: &'static str,
     /// Which layers are demanded of the sandbox.
     pub isolation: Isolation,
+    /// Whether the workspace is a stranger's too, whose warnings are nobody's business.
+    pub caps_lints: bool,
     /// Whether what is built ships; only otherwise do the grants of `[dev]` count.
     pub mode: BuildMode,
 }
@@ -243,6 +245,8 @@ pub fn plan_actions(
     let policy = Policy::load(&resolved.workspace.root)?;
     let profiles = sandbox_profiles()?;
     let c = c_toolchain(store, &rust)?;
+    toolchain::check_pins(&rust, &c, policy.pins().rust_digest, policy.pins().c_digest)?;
+    let runtime = toolchain::c::runtime_tree(store, &rust)?;
     let lto = unit::lto::lto_modes(&units);
 
     let used: BTreeSet<&PackageId> = units.units.iter().map(|unit| &unit.package).collect();
@@ -283,7 +287,9 @@ pub fn plan_actions(
         packages: &packages,
         sources: &sources,
         rust: &rust,
-        runtime: &c.system,
+        runtime: &runtime,
+        search_path: &c.path,
+        caps_lints: options.caps_lints,
         system: &grants.linking,
         granted: &grants.packages,
         layout: &options.layout,
@@ -295,7 +301,7 @@ pub fn plan_actions(
         primary: &primary,
         profile_directory: &profile_directory,
     })?;
-    let systems = [&c.system, &grants.linking]
+    let systems = [&c.system, &runtime, &grants.linking]
         .into_iter()
         .chain(grants.packages.values().map(|granted| &granted.system))
         .map(|system| {

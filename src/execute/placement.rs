@@ -11,8 +11,8 @@
 //! <prefix>/{workspace,src,out,tmp}/…    emptied when a build begins
 //! ```
 //!
-//! The machine's own part (`/usr`, `/lib64`) is where it is: the files of the system tree are granted one by one, or
-//! by directory where the tree has all of it.
+//! The machine's own part (`/usr`, `/lib64`) is where it is: the host's files of which the system tree is a copy are
+//! granted, and nothing besides.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,7 +25,7 @@ use crate::path::SandboxPath;
 use crate::sandbox::{Access, Mount};
 use crate::store::{Store, StoreError, WorkDir};
 use crate::toolchain::model::{RustToolchain, SystemTree};
-use crate::tree::{Directory, EncodedTree, Entry, Tree, TreeRef};
+use crate::tree::{EncodedTree, TreeRef};
 
 /// How the inputs of actions get where actions expect them.
 #[derive(Debug)]
@@ -42,8 +42,6 @@ pub struct InPlace {
     prefix: PathBuf,
     /// What lies where; guards the laying out as well.
     placed: Mutex<BTreeMap<SandboxPath, TreeRef>>,
-    /// The host paths that make up each system tree.
-    systems: Mutex<BTreeMap<TreeRef, Vec<PathBuf>>>,
     _lock: File,
 }
 
@@ -108,7 +106,6 @@ impl InPlace {
         Ok(Self {
             prefix: prefix.to_owned(),
             placed: Mutex::default(),
-            systems: Mutex::default(),
             _lock: lock,
         })
     }
@@ -149,49 +146,6 @@ impl InPlace {
         std::fs::create_dir_all(&path).map_err(io(&path))?;
         Ok(path)
     }
-
-    fn system(&self, store: &Store, tree: &TreeRef) -> Result<Vec<PathBuf>, StoreError> {
-        let mut systems = self.systems.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(paths) = systems.get(tree) {
-            return Ok(paths.clone());
-        }
-        let closed = store
-            .read_tree(tree)?
-            .ok_or(StoreError::MissingTree(tree.digest))?;
-        let mut paths = Vec::new();
-        cover(&closed, closed.root_directory(), Path::new("/"), &mut paths);
-        systems.insert(*tree, paths.clone());
-        Ok(paths)
-    }
-}
-
-/// Adds the fewest host paths that hold what `directory` holds and nothing else. Gives whether that is all of `host`.
-fn cover(tree: &Tree, directory: &Directory, host: &Path, paths: &mut Vec<PathBuf>) -> bool {
-    let before = paths.len();
-    let mut whole = true;
-    for (name, entry) in directory.iter() {
-        let path = host.join(name);
-        match entry {
-            Entry::File { .. } => paths.push(path),
-            // A link is followed by the kernel; what it leads to is in the tree by itself.
-            Entry::Symlink { .. } => {}
-            Entry::Directory(child) => {
-                let covered = tree
-                    .level(&child.digest)
-                    .is_some_and(|child| cover(tree, child, &path, paths));
-                whole &= covered;
-            }
-        }
-    }
-    let on_host = std::fs::read_dir(host)
-        .map(Iterator::count)
-        .unwrap_or(usize::MAX);
-    whole &= host != Path::new("/") && on_host == directory.len();
-    if whole {
-        paths.truncate(before);
-        paths.push(host.to_owned());
-    }
-    whole
 }
 
 impl Placement {
@@ -244,10 +198,9 @@ impl Placement {
                     ));
                 }
             }
-            Placement::InPlace(place) => {
-                for path in place.system(store, &bound.planned.system)? {
-                    let at = sandbox_path(path.to_string_lossy().into_owned())?;
-                    mounts.push(read(path, at));
+            Placement::InPlace(_) => {
+                for path in &system.cover {
+                    mounts.push(read(PathBuf::from(path), sandbox_path(path.clone())?));
                 }
             }
         }

@@ -62,6 +62,10 @@ pub struct PlanInput<'a> {
     pub runtime: &'a SystemTree,
     /// What a linking compilation or a build script sees at `/`: the C toolchain as well.
     pub system: &'a SystemTree,
+    /// `PATH` of the programs in [`PlanInput::system`].
+    pub search_path: &'a str,
+    /// Whether the lints of the workspace's own packages are capped as well.
+    pub caps_lints: bool,
     /// Packages whose build script is granted more: what it sees at `/`, and the variables that it gets.
     pub granted: &'a BTreeMap<PackageId, Granted>,
     /// Where things are seen.
@@ -88,6 +92,8 @@ pub struct PlanInput<'a> {
 pub struct Granted {
     /// What it sees at `/`.
     pub system: SystemTree,
+    /// `PATH` of the programs in it.
+    pub search_path: String,
     /// Variables and their values.
     pub environment: BTreeMap<String, String>,
 }
@@ -384,7 +390,7 @@ impl Planner<'_> {
         let mut dependencies = BTreeMap::new();
 
         self.crates(index, &mut arguments, &mut inputs, &mut dependencies);
-        if !unit.package.source().is_path() {
+        if self.input.caps_lints || !unit.package.source().is_path() {
             arguments.extend(["--cap-lints", "allow"].map(text));
         }
         if !self.input.layout.is_canonical() {
@@ -416,7 +422,12 @@ impl Planner<'_> {
         }
         .variables();
         let temporary = self.temporary(index);
-        add_process_environment(&mut environment, &toolchain, &temporary);
+        add_process_environment(
+            &mut environment,
+            &toolchain,
+            &temporary,
+            self.input.search_path,
+        );
         inputs.sort_by(|left, right| left.at.cmp(&right.at));
         let system = if rustc::is_linked(unit) {
             self.input.system
@@ -803,7 +814,13 @@ impl Planner<'_> {
         }
         .variables();
         let temporary = self.temporary(index);
-        add_process_environment(&mut environment, &self.input.layout.toolchain(), &temporary);
+        let search_path = granted.map_or(self.input.search_path, |granted| &granted.search_path);
+        add_process_environment(
+            &mut environment,
+            &self.input.layout.toolchain(),
+            &temporary,
+            search_path,
+        );
         if let Some(granted) = granted {
             environment.extend(granted.environment.clone());
         }
@@ -901,13 +918,11 @@ fn add_process_environment(
     environment: &mut BTreeMap<String, String>,
     toolchain: &SandboxPath,
     temporary: &SandboxPath,
+    search_path: &str,
 ) {
     let fixed = [
         ("LANG", "C.UTF-8".to_owned()),
-        (
-            "PATH",
-            format!("{toolchain}/bin:/usr/local/bin:/usr/bin:/bin"),
-        ),
+        ("PATH", format!("{toolchain}/bin:{search_path}")),
         // The date that tools stamp into what they make: the first that zip archives can express.
         ("SOURCE_DATE_EPOCH", "315532800".to_owned()),
         ("TMPDIR", temporary.to_string()),
