@@ -2,8 +2,8 @@
 //! digest, and which therefore has a key.
 //!
 //! The key is the digest of REAPI's `Action`: the command (arguments, environment, working directory, declared
-//! outputs), the root of the input tree, and the platform with the sandbox profile in it. What is not in the key
-//! cannot be seen by the action: host paths, the user, times, the number of processors.
+//! outputs), the root of the input tree, and the platform with the sandbox profile in it. What kiln gives to an action
+//! is in its key; host paths, the user, times and the number of jobs are not given.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
