@@ -7,8 +7,8 @@
 //! { "version": 1,
 //!   "actions":   [ { "id", "kind", "unit", "label", "program", "arguments": [ {"text": …} | symbolic ], "environment",
 //!                    "environment_of", "metadata_of", "directory", "inputs": [ { "at", "tree" | "files" | "out-dir" } ],
-//!                    "output_directory", "outputs", "dependencies": { "<index>": "metadata" | "everything" },
-//!                    "platform", "system" } ],
+//!                    "output_directory", "outputs", "temporary_directory",
+//!                    "dependencies": { "<index>": "metadata" | "everything" }, "platform", "system" } ],
 //!   "artifacts": [ { "action", "output", "path", "triple", "executable" } ] }
 //! ```
 //!
