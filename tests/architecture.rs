@@ -1,5 +1,7 @@
 //! What `ARCHITECTURE.md` says of the code, held to the code. Reads files only, and uses nothing of kiln.
 
+#![allow(clippy::print_stderr, reason = "remarks that fail nothing yet")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
