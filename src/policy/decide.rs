@@ -445,7 +445,7 @@ pub(super) mod tests {
         let user = package("app", "0.1.0", false);
         let granted = |id, uses: &[PackageId]| policy.grants_for(id, uses, BuildMode::Hermetic);
         assert!(
-            granted(&user, &[helper.clone()])
+            granted(&user, std::slice::from_ref(&helper))
                 .exec
                 .contains_key("protoc")
         );

@@ -107,6 +107,7 @@ struct Trial {
     features: BTreeMap<String, BTreeSet<FeatureName>>,
     edges: BTreeSet<(String, String)>,
     /// Who depends, what will do, what is asked.
+    #[expect(clippy::type_complexity, reason = "a stack that only this test has")]
     frames: Vec<Vec<(String, Vec<Arc<Summary>>, Request)>>,
 }
 

@@ -77,6 +77,7 @@ fn a_damaged_blob_is_reported_discarded_and_made_again() {
     for size in [10, 1_000_000] {
         let text = vec![b'x'; size];
         let mut fixture = Fixture::new();
+        #[expect(clippy::type_complexity, reason = "a table")]
         let uses: [(&str, &dyn Fn(&Store, &BlobRef) -> bool); 3] = [
             ("read", &|store, blob| {
                 store.read_blob(blob).expect("readable").is_some()
