@@ -222,7 +222,7 @@ pub(super) fn isolation(choice: IsolationChoice) -> Result<Isolation, DriverErro
     Ok(match choice {
         IsolationChoice::Full => Isolation::Full,
         IsolationChoice::Landlock => Isolation::Landlock,
-        IsolationChoice::Auto => Isolation::Full,
+        IsolationChoice::Auto => crate::sandbox::best_isolation()?,
     })
 }
 

@@ -18,6 +18,7 @@ use crate::registry::{NetworkConfig, Proxies, Roots};
 mod args;
 mod build;
 mod cache;
+mod doctor;
 
 mod fetching;
 mod install;
@@ -64,7 +65,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Fetch(ref arguments) => fetching::fetch(&context, &shell, arguments),
             Command::GenerateLockfile => fetching::generate_lockfile(&context, &shell),
             Command::Install(ref arguments) => install::install(&context, &shell, arguments),
-            Command::Doctor => Ok(ExitCode::SUCCESS),
+            Command::Doctor => doctor::doctor(&context, &shell),
             Command::Cache(ref arguments) => cache::cache(&context, &shell, &arguments.command),
         });
     shell.clear_progress();

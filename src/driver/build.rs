@@ -136,8 +136,6 @@ pub fn run(
 
 /// The top level of a system tree.
 fn system_root(planned: &Planned, tree: &TreeRef) -> Result<Directory, DriverError> {
-    // Checked once, here; actions rely on it.
-    planned.store.materialize(tree)?;
     let directory = planned.store.read_directory(tree)?;
     directory.ok_or_else(|| crate::store::StoreError::MissingTree(tree.digest).into())
 }

@@ -191,6 +191,8 @@ impl Placement {
         let mut mounts = Vec::new();
         match self {
             Placement::Mounted => {
+                // Checked where it is used first; the store remembers that.
+                store.materialize(&bound.planned.system)?;
                 for entry in &system.entries {
                     mounts.push(read(
                         system.root.join(entry),
