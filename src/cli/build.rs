@@ -332,6 +332,7 @@ fn parameters(arguments: &BuildArgs, request: &BuildRequest) -> serde_json::Valu
         "noDefaultFeatures": request.features.no_default_features,
         "profile": request.profile_name(),
         "targets": request.platforms,
+        "messageFormat": arguments.message_format,
         "targetSelection": {
             "allTargets": request.targets.all_targets,
             "lib": request.targets.lib,

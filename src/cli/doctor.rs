@@ -12,9 +12,18 @@ use crate::store::Store;
 pub(super) fn doctor(context: &Context, shell: &Shell) -> Result<ExitCode, DriverError> {
     let probe = probe();
     let mut works = true;
-    let line = |mark: &str, what: &str, found: &str| shell.line(&format!("{mark:<5} {what:<18} {found}"));
+    let line =
+        |mark: &str, what: &str, found: &str| shell.line(&format!("{mark:<5} {what:<18} {found}"));
     let hint = |text: &str| shell.line(&format!("{:<24} help: {text}", ""));
-    line("", "kernel", &format!("{}{}", probe.kernel, if probe.root { ", running as root" } else { "" }));
+    line(
+        "",
+        "kernel",
+        &format!(
+            "{}{}",
+            probe.kernel,
+            if probe.root { ", running as root" } else { "" }
+        ),
+    );
     for layer in &probe.layers {
         match &layer.found {
             Ok(found) => line("ok", &layer.layer.to_string(), found),
@@ -30,10 +39,21 @@ pub(super) fn doctor(context: &Context, shell: &Shell) -> Result<ExitCode, Drive
         }
     }
     match probe.best() {
-        Some(isolation) => line("ok", "isolation", &format!("`--isolation {}` is the best that works here", isolation.as_str())),
+        Some(isolation) => line(
+            "ok",
+            "isolation",
+            &format!(
+                "`--isolation {}` is the best that works here",
+                isolation.as_str()
+            ),
+        ),
         None => {
             works = false;
-            line("MISS", "isolation", "no sandbox can be set up here, so nothing is built");
+            line(
+                "MISS",
+                "isolation",
+                "no sandbox can be set up here, so nothing is built",
+            );
         }
     }
     let mut show = |what: &str, found: Result<String, DriverError>| match found {
@@ -41,7 +61,14 @@ pub(super) fn doctor(context: &Context, shell: &Shell) -> Result<ExitCode, Drive
         Err(error) => {
             works = false;
             let report = error.report();
-            line("MISS", what, &std::iter::once(report.message).chain(report.causes).collect::<Vec<_>>().join(": "));
+            line(
+                "MISS",
+                what,
+                &std::iter::once(report.message)
+                    .chain(report.causes)
+                    .collect::<Vec<_>>()
+                    .join(": "),
+            );
             if let Some(help) = report.help {
                 hint(&help);
             }
@@ -73,12 +100,19 @@ pub(super) fn doctor(context: &Context, shell: &Shell) -> Result<ExitCode, Drive
                     )),
                 );
                 let c = planning::c_toolchain(&store, &rust);
-                show("C toolchain", c.map(|c| format!("{}, tree {}", c.version, c.system.tree)));
+                show(
+                    "C toolchain",
+                    c.map(|c| format!("{}, tree {}", c.version, c.system.tree)),
+                );
             }
             Err(error) => show("Rust toolchain", Err(error)),
         }
     }
-    Ok(if works { ExitCode::SUCCESS } else { ExitCode::from(super::FAILURE) })
+    Ok(if works {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(super::FAILURE)
+    })
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

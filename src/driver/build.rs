@@ -276,7 +276,9 @@ fn materials(planned: &Planned) -> Vec<Material> {
             None => material,
         };
         let material = match planned.grants.get(id) {
-            Some(reasons) => material.with("granted", reasons.join("; ")),
+            Some((words, tree)) => material
+                .with("granted", words.join("; "))
+                .with("grantedTree", tree.digest.to_hex()),
             None => material,
         };
         materials.push(material);

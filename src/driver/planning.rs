@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::driver::granting;
+use crate::driver::granting::{self, BuildGrants};
 use crate::driver::packages::{self, Packages};
 use crate::driver::registries::Registries;
 use crate::driver::resolution::{self, Resolved};
@@ -81,8 +81,8 @@ pub struct Planned {
     pub systems: BTreeMap<TreeRef, SystemTree>,
     /// The sandbox profiles, by name.
     pub profiles: BTreeMap<String, SandboxProfile>,
-    /// What policy granted, with reasons, by package.
-    pub grants: BTreeMap<PackageId, Vec<String>>,
+    /// What policy granted, in words, and the system tree that holds it, by package.
+    pub grants: BTreeMap<PackageId, (Vec<String>, TreeRef)>,
     /// The directory of the build profile.
     pub profile_directory: String,
 }
@@ -327,9 +327,25 @@ pub fn plan_actions(
         c,
         systems,
         profiles,
-        grants: grants.reasons,
+        grants: granted_trees(&grants),
         profile_directory,
     })
+}
+
+/// What was granted to each package, in words, and the tree that holds it.
+fn granted_trees(grants: &BuildGrants) -> BTreeMap<PackageId, (Vec<String>, TreeRef)> {
+    let tree = |package: &PackageId| {
+        let system = &grants.packages.get(package)?.system;
+        Some(TreeRef {
+            digest: system.tree,
+            size_bytes: system.tree_size_bytes,
+        })
+    };
+    grants
+        .reasons
+        .iter()
+        .filter_map(|(package, words)| Some((package.clone(), (words.clone(), tree(package)?))))
+        .collect()
 }
 
 /// The sandbox profiles that actions run under.
