@@ -1,5 +1,5 @@
 //! Directory trees as the Remote Execution API encodes them (`Directory`): one message per level, entries sorted by
-//! name, sub-directories named by digest. A [`TreeDigest`](crate::digest::TreeDigest) is the digest of the top level.
+//! name, sub-directories named by digest. A [`TreeDigest`] is the digest of the top level.
 //!
 //! Everything here is a value: nothing is read from a disk. [`Directory`] is one level, [`Tree`] a closed tree of
 //! which every level is known, and [`TreeBuilder`] composes an input tree from files at paths, symbolic links, empty

@@ -1,6 +1,8 @@
 //! What the unpacking process can still do once it is confined, tried from inside; and the same attempts without
 //! confinement, which succeed.
 
+#![expect(clippy::print_stdout, reason = "the worker of the test reports so")]
+
 use std::path::Path;
 use std::process::Command;
 

@@ -1,7 +1,7 @@
 //! Resolution: from the workspace's requirements to one version of each package.
 //!
 //! A lock that fits is taken at its word ([`from_lock`]). Without one, or with one that does not fit any more, versions
-//! are chosen ([`fresh`]) so that the result is what cargo would have chosen: [`search`] decides in cargo's order, and
+//! are chosen ([`fresh()`]) so that the result is what cargo would have chosen: [`search`] decides in cargo's order, and
 //! where that leads to a dead end, [`solve`] (pubgrub) tells which decisions can still be completed. If none can, its
 //! proof becomes an explanation ([`Explanation`]). Neither fetches anything itself: versions come through the narrow
 //! traits [`Versions`] and [`Summaries`].

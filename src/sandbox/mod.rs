@@ -1,6 +1,6 @@
 //! The sandbox: one process, what it may see and do, and nothing else.
 //!
-//! A [`request::Request`] says what a process is to see, as a value; [`spawn`] starts it with every layer in force or
+//! A [`request::Request`] says what a process is to see, as a value; [`spawn()`] starts it with every layer in force or
 //! fails saying which layer, why and what to do; [`running::Running`] is the process; [`enforced::Enforced`] is the
 //! proof. This module knows nothing of packages, actions or stores, and could be a library of its own.
 //!
