@@ -10,6 +10,12 @@
 //! | again | the same with nothing to do | the same with nothing to do |
 //! | elsewhere | the same workspace in another directory, warm store | cargo's cold build |
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it says what it skips and measures"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -2,6 +2,12 @@
 //! cargo, its build script and a procedural macro write down what they are given, and names and values are compared.
 //! On the way, cargo's JSON messages are compared with `message`.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it says what it skips and measures"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

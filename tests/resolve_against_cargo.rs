@@ -1,6 +1,12 @@
 //! Resolution next to the installed cargo: for each manifest here, `cargo generate-lockfile` writes a lock, and kiln,
 //! asking the same registry, has to write the same bytes. Needs the network; without it each test says so and ends.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it says what it skips and measures"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

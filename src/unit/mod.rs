@@ -1,7 +1,7 @@
 //! Units: features, cfg and build profiles lower packages to compilations.
 //!
 //! Two steps, since cargo's features depend on manifests that may not be there yet: [`accessible_packages`] says which
-//! packages a request can need at all, from summaries alone; with their manifests, [`lower`] makes the [`UnitGraph`],
+//! packages a request can need at all, from summaries alone; with their manifests, [`lower()`] makes the [`UnitGraph`],
 //! the same that cargo makes. Both are functions of their arguments: nothing is read, written or run.
 //!
 //! Absent on purpose: what is unstable in cargo (artifact dependencies, `-Z build-std`, scraped examples,

@@ -269,7 +269,7 @@ fn other_processes_are_out_of_reach() {
             ]
             .into_iter()
             // The control would end this test.
-            .filter(|attack| !(attack.arguments[0] == "kill"))
+            .filter(|attack| attack.arguments[0] != "kill")
             .collect()
         },
         |_, _| {},

@@ -13,10 +13,10 @@ use kiln::sandbox::{
     Status, spawn,
 };
 
-pub const BOTH: [Isolation; 2] = [Isolation::Landlock, Isolation::Full];
+pub(crate) const BOTH: [Isolation; 2] = [Isolation::Landlock, Isolation::Full];
 
 /// Whether this machine lets this user make namespaces; if not, it is said aloud.
-pub fn isolations() -> Vec<Isolation> {
+pub(crate) fn isolations() -> Vec<Isolation> {
     let mut all = BOTH.to_vec();
     let probe = Command::new("unshare").args(["-Urmpf", "true"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
@@ -29,7 +29,7 @@ pub fn isolations() -> Vec<Isolation> {
 }
 
 /// The attacking program, compiled once per process.
-pub fn attack_program() -> &'static Path {
+pub(crate) fn attack_program() -> &'static Path {
     static PROGRAM: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     &PROGRAM
         .get_or_init(|| {
@@ -49,7 +49,7 @@ pub fn attack_program() -> &'static Path {
 }
 
 /// A new directory that every user may enter. Not beneath `/tmp`, which is a private one in the sandbox.
-pub fn public_directory() -> tempfile::TempDir {
+pub(crate) fn public_directory() -> tempfile::TempDir {
     let directory = tempfile::Builder::new()
         .prefix("kiln-sandbox-")
         .tempdir_in("/var/tmp")
@@ -59,12 +59,12 @@ pub fn public_directory() -> tempfile::TempDir {
 }
 
 /// Files to attack: `secret` outside all mounts, `input/file` readable, `out` writable, `tmp` the private tmp.
-pub struct Place {
+pub(crate) struct Place {
     pub root: tempfile::TempDir,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = public_directory();
         for directory in ["input", "out", "tmp", "private"] {
             std::fs::create_dir(root.path().join(directory)).unwrap();
@@ -76,15 +76,15 @@ impl Place {
         Self { root }
     }
 
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.root.path().join(name).to_str().unwrap().to_owned()
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.root.path().join(name)).unwrap()
     }
 
-    pub fn mode(&self, name: &str) -> u32 {
+    pub(crate) fn mode(&self, name: &str) -> u32 {
         std::fs::metadata(self.root.path().join(name))
             .unwrap()
             .permissions()
@@ -93,12 +93,12 @@ impl Place {
     }
 }
 
-pub fn sandbox_path(path: impl AsRef<Path>) -> SandboxPath {
+pub(crate) fn sandbox_path(path: impl AsRef<Path>) -> SandboxPath {
     SandboxPath::new(path.as_ref().to_str().unwrap()).unwrap()
 }
 
 /// A mount at the place where it is on the host, so that it fits both isolations.
-pub fn mount(path: impl AsRef<Path>, access: Access) -> Mount {
+pub(crate) fn mount(path: impl AsRef<Path>, access: Access) -> Mount {
     Mount {
         host: path.as_ref().to_owned(),
         at: sandbox_path(path),
@@ -107,7 +107,7 @@ pub fn mount(path: impl AsRef<Path>, access: Access) -> Mount {
 }
 
 /// The host's programs and libraries.
-pub fn system() -> Vec<Mount> {
+pub(crate) fn system() -> Vec<Mount> {
     ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc"]
         .into_iter()
         .filter(|path| Path::new(path).exists())
@@ -115,7 +115,7 @@ pub fn system() -> Vec<Mount> {
         .collect()
 }
 
-pub struct Run<'a> {
+pub(crate) struct Run<'a> {
     pub isolation: Isolation,
     pub place: &'a Place,
     pub program: PathBuf,
@@ -130,7 +130,7 @@ pub struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// The attack `arguments`, with `place` mounted.
-    pub fn attack(isolation: Isolation, place: &'a Place, arguments: &[&str]) -> Self {
+    pub(crate) fn attack(isolation: Isolation, place: &'a Place, arguments: &[&str]) -> Self {
         let program = attack_program().to_owned();
         let mut run = Self::program(isolation, place, program, arguments);
         run.mounts
@@ -138,7 +138,7 @@ impl<'a> Run<'a> {
         run
     }
 
-    pub fn program(
+    pub(crate) fn program(
         isolation: Isolation,
         place: &'a Place,
         program: impl Into<PathBuf>,
@@ -161,7 +161,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub fn spawn(self) -> Result<Running, SandboxError> {
+    pub(crate) fn spawn(self) -> Result<Running, SandboxError> {
         let name = self.program.file_name().unwrap().to_owned();
         spawn(Request {
             isolation: self.isolation,
@@ -182,7 +182,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    pub fn output(self) -> Output {
+    pub(crate) fn output(self) -> Output {
         let what = format!("{:?} {:?}", self.isolation, self.arguments);
         match self.spawn() {
             Ok(running) => running.output().unwrap(),
@@ -195,7 +195,11 @@ impl<'a> Run<'a> {
 }
 
 /// What an attack says: whether it came through, and its words.
-pub fn confined(isolation: Isolation, place: &Place, arguments: &[&str]) -> (Status, String) {
+pub(crate) fn confined(
+    isolation: Isolation,
+    place: &Place,
+    arguments: &[&str],
+) -> (Status, String) {
     let output = Run::attack(isolation, place, arguments).output();
     (
         output.outcome.status,
@@ -205,7 +209,7 @@ pub fn confined(isolation: Isolation, place: &Place, arguments: &[&str]) -> (Sta
 }
 
 /// The same without a sandbox.
-pub fn free(place: &Place, arguments: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn free(place: &Place, arguments: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(attack_program())
         .args(arguments)
         .current_dir(place.path("out"))
@@ -217,6 +221,6 @@ pub fn free(place: &Place, arguments: &[&str]) -> (Option<i32>, String) {
     )
 }
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
