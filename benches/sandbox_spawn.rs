@@ -31,6 +31,23 @@ fn main() {
             millis(time.saturating_sub(plain)),
         );
     }
+    match std::process::Command::new("bwrap")
+        .arg("--version")
+        .output()
+    {
+        Err(_) => println!(
+            "bwrap      is not installed (Debian: bubblewrap), so there is nothing to compare with"
+        ),
+        Ok(_) => {
+            let scratch = tempfile::tempdir().expect("a directory can be made");
+            let time = median(|| bubblewrapped(scratch.path()));
+            println!(
+                "bwrap      {:>7.3} ms (+{:.3} ms)",
+                millis(time),
+                millis(time.saturating_sub(plain)),
+            );
+        }
+    }
     // A program with much memory: page tables must not be copied.
     let ballast: Vec<u8> = (0..256usize << 20).map(|i| i as u8).collect();
     for isolation in [Isolation::Landlock, Isolation::Full] {
@@ -98,6 +115,52 @@ fn confined(profile: &SandboxProfile, isolation: Isolation, scratch: &std::path:
         }
         Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error)),
     }
+}
+
+/// The same mounts and namespaces by bubblewrap; it has no Landlock, and its filter would have to be brought along.
+fn bubblewrapped(scratch: &std::path::Path) {
+    let mut command = std::process::Command::new("bwrap");
+    command.args([
+        "--unshare-all",
+        "--die-with-parent",
+        "--clearenv",
+        "--hostname",
+        "kiln",
+    ]);
+    for at in [
+        "/usr/bin",
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/include",
+        "/usr/share",
+        "/etc",
+        "/lib64",
+    ] {
+        if std::path::Path::new(at).exists() {
+            command.args(["--ro-bind", at, at]);
+        }
+    }
+    command.args([
+        "--symlink",
+        "usr/lib",
+        "/lib",
+        "--dev",
+        "/dev",
+        "--proc",
+        "/proc",
+        "--tmpfs",
+        "/tmp",
+    ]);
+    command
+        .arg("--bind")
+        .arg(scratch)
+        .args(["/out", "--chdir", "/out", "/usr/bin/true"]);
+    let output = command.output().expect("bwrap runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 fn median(mut action: impl FnMut()) -> Duration {
