@@ -101,6 +101,10 @@ impl<'a> BuildView<'a> {
                     path.starts_with(&prefix)
                         .then(|| place.display().to_string())
                 });
+                // kiln counts for itself, as cargo does.
+                if summary {
+                    return;
+                }
                 if let MessageFormat::Json {
                     render_diagnostics: false,
                     ansi,
@@ -114,8 +118,7 @@ impl<'a> BuildView<'a> {
                         message: diagnostic.cargo_json(ansi),
                     };
                     self.shell.line(&Line::CompilerMessage(message).to_json());
-                } else if !summary
-                    && (self.shell.verbosity() > Verbosity::Quiet || self.said[&action].errors > 0)
+                } else if self.shell.verbosity() > Verbosity::Quiet || self.said[&action].errors > 0
                 {
                     self.shell
                         .rendered(&format!("{}\n", diagnostic.shown(self.shell.has_colors())));

@@ -23,7 +23,7 @@ use crate::toolchain;
 use crate::toolchain::c::CRequest;
 use crate::toolchain::model::{CToolchain, RustToolchain, SystemTree};
 use crate::toolchain::rustup::RustRequest;
-use crate::tree::{BlobRef, TreeRef};
+use crate::tree::{BlobRef, Directory, EncodedTree, Entry, TreeRef};
 use crate::unit::{self, BuildRequest, Platforms, UnitGraph};
 
 /// How a graph is to be planned, besides what is built.
@@ -137,13 +137,35 @@ impl Planned {
         tree.unwrap_or_default()
     }
 
-    /// Where the user finds output files that are not handed out.
+    /// Where the user finds output files that are not handed out: in the store, under their own names, since tools
+    /// tell by its extension that a file is a proc macro.
     pub fn output_paths_for_user(&self, outcome: &Outcome) -> Vec<String> {
-        let paths = outcome
-            .files
-            .values()
-            .filter_map(|entry| self.store.blob_path(&entry.blob, entry.executable).ok()?);
-        paths.map(|path| path.display().to_string()).collect()
+        let mut level = Directory::new();
+        for (name, entry) in &outcome.files {
+            let file = Entry::File {
+                blob: entry.blob,
+                executable: entry.executable,
+            };
+            if level.insert(name, file).is_err() {
+                return Vec::new();
+            }
+        }
+        let encoded = EncodedTree {
+            root: level.tree_ref(),
+            levels: BTreeMap::from([(level.tree_ref().digest, level.encode())]),
+        };
+        let directory = self
+            .store
+            .put_tree(&encoded)
+            .and_then(|tree| self.store.materialize(&tree));
+        match directory {
+            Ok(directory) => outcome
+                .files
+                .keys()
+                .map(|name| directory.join(name).display().to_string())
+                .collect(),
+            Err(_) => Vec::new(),
+        }
     }
 
     /// What an action printed, from the store.
