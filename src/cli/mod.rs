@@ -57,8 +57,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let variables = environment();
     let shell = shell(&cli.global, &variables);
-    let result =
-        context(&cli, toolchain, variables, &shell).and_then(|context| match cli.command {
+    let mut home = None;
+    let result = context(&cli, toolchain, variables, &shell).and_then(|context| {
+        home = Some(context.home.clone());
+        match cli.command {
             Command::Build(ref arguments) => build::build(&context, &shell, arguments, false),
             Command::Check(ref arguments) => build::build(&context, &shell, arguments, true),
             Command::Plan(ref arguments) => build::plan(&context, &shell, arguments),
@@ -67,7 +69,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Install(ref arguments) => install::install(&context, &shell, arguments),
             Command::Doctor => doctor::doctor(&context, &shell),
             Command::Cache(ref arguments) => cache::cache(&context, &shell, &arguments.command),
-        });
+        }
+    });
     shell.clear_progress();
     match result {
         Ok(code) => code,
@@ -75,7 +78,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(DriverError::ActionsFailed { .. }) => ExitCode::from(FAILURE),
         Err(DriverError::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
-            shell.report(&error.report());
+            let mut report = error.report();
+            if error.concerns_store()
+                && let Some(home) = home
+            {
+                report = report.at(format!("the store `{}`", home.display()));
+            }
+            shell.report(&report);
             ExitCode::from(FAILURE)
         }
     }

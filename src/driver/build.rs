@@ -158,7 +158,11 @@ fn hand_out(
         let relative = planned.artifact_relative_path(artifact);
         planned
             .store
-            .export(&entry.blob, entry.executable, destination, &relative)?;
+            .export(&entry.blob, entry.executable, destination, &relative)
+            .map_err(|source| DriverError::HandOut {
+                path: path.clone(),
+                source,
+            })?;
         handed_out.push((artifact.clone(), path));
     }
     Ok(handed_out)

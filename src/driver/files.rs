@@ -53,3 +53,20 @@ pub(super) fn help(error: &io::Error) -> Option<String> {
     };
     Some(help.to_owned())
 }
+
+/// What to do about an artifact that cannot be written.
+pub(super) fn help_with_artifact(error: &crate::store::StoreError) -> Option<String> {
+    use crate::store::StoreError;
+    let help = match error {
+        StoreError::DiskFull { .. } => {
+            "free some space there, or choose another directory with `--target-dir`"
+        }
+        StoreError::ReadOnly { .. } | StoreError::Permission { .. } | StoreError::Io { .. } => {
+            "choose a directory that can be written with `--target-dir`, or look at owner and mode of this one"
+        }
+        other => return other.help(),
+    };
+    Some(format!(
+        "{help}; what was built is in the store, and is not built again"
+    ))
+}

@@ -90,6 +90,15 @@ macro_rules! stages {
                 #[source]
                 source: std::io::Error,
             },
+            /// An artifact was made and cannot be put where it belongs.
+            #[error("`{path}` could not be written", path = path.display())]
+            HandOut {
+                /// Where it belongs.
+                path: PathBuf,
+                /// Why.
+                #[source]
+                source: crate::store::StoreError,
+            },
             /// Actions failed; what there is to say about them has been said.
             #[error("{count} action(s) failed")]
             ActionsFailed {
@@ -115,6 +124,7 @@ macro_rules! stages {
                     $(DriverError::$variant(_) => $code,)*
                     DriverError::LockNeedsUpdate { .. } => "lock::outdated",
                     DriverError::File { .. } => "file",
+                    DriverError::HandOut { .. } => "artifact",
                     DriverError::ActionsFailed { .. } => "build::failed",
                     DriverError::Interrupted => "interrupted",
                     DriverError::Request { .. } => "request",
@@ -127,6 +137,7 @@ macro_rules! stages {
                     DriverError::LockNeedsUpdate { help, .. } => Some(help.clone()),
                     DriverError::Request { help, .. } => help.clone(),
                     DriverError::File { source, .. } => files::help(source),
+                    DriverError::HandOut { source, .. } => files::help_with_artifact(source),
                     DriverError::ActionsFailed { .. } | DriverError::Interrupted => None,
                 }
             }
@@ -164,13 +175,39 @@ stages! {
 }
 
 impl DriverError {
+    /// Whether it is the store's disk that does not take or give something.
+    pub fn concerns_store(&self) -> bool {
+        use crate::store::StoreError;
+        let error = match self {
+            DriverError::Store(error) => error,
+            DriverError::Toolchain(crate::toolchain::ToolchainError::Store(error)) => error,
+            _ => return false,
+        };
+        matches!(
+            error,
+            StoreError::DiskFull { .. }
+                | StoreError::ReadOnly { .. }
+                | StoreError::Permission { .. }
+                | StoreError::Io { .. }
+        )
+    }
+
     /// What to tell the user.
     pub fn report(&self) -> Report {
         let mut report = Report::new(self.code(), self).with_help(self.help());
         match self {
             DriverError::LockNeedsUpdate { why, .. } => report.causes.push(why.clone()),
-            DriverError::Registry(error) => report.code = error.code().to_owned(),
-            DriverError::Source(error) => report.code = error.code().to_owned(),
+            DriverError::Resolve(crate::resolve::ResolveError::Versions(error)) => {
+                if let Some(cause) = error
+                    .source
+                    .downcast_ref::<crate::registry::RegistryError>()
+                {
+                    report.code = cause.code().to_owned();
+                    report.help = cause.help().or(report.help);
+                }
+            }
+            DriverError::Registry(error) => report = error.report(),
+            DriverError::Source(error) => report = error.report(),
             DriverError::Manifest(error) => {
                 report.snippet = error.place().map(|place| snippet(place, &report.message))
             }

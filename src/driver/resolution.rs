@@ -111,10 +111,12 @@ pub fn regenerate(
             } else {
                 format!("{added} packages")
             };
-            registries.reporter().status(
-                "Locking",
-                &format!("{packages} to latest compatible versions"),
-            );
+            if added > 0 {
+                registries.reporter().status(
+                    "Locking",
+                    &format!("{packages} to latest compatible versions"),
+                );
+            }
             text
         }
     };

@@ -112,16 +112,32 @@ impl ManifestError {
     /// What to do about it.
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::NotFound { misnamed, .. } => misnamed
-                .as_ref()
-                .map(|path| format!("rename `{}` to `Cargo.toml`", path.display())),
-            Self::Invalid { help, .. }
-            | Self::Unsupported { help, .. }
-            | Self::Workspace { help, .. } => help.clone(),
+            Self::NotFound { misnamed, .. } => Some(match misnamed {
+                Some(path) => format!("rename `{}` to `Cargo.toml`", path.display()),
+                None => "go to the directory of a package or workspace, or name its manifest with `--manifest-path`"
+                    .to_owned(),
+            }),
+            Self::Invalid { help, path, .. } => Some(
+                help.clone()
+                    .unwrap_or_else(|| format!("correct `{}`", path.display())),
+            ),
+            Self::Unsupported { help, path, .. } => Some(help.clone().unwrap_or_else(|| {
+                format!("take it out of `{}`", path.display())
+            })),
+            Self::Workspace { help, .. } => help.clone(),
             Self::Inherit { source, .. }
             | Self::Member { source, .. }
             | Self::PathDependency { source, .. } => source.help(),
-            Self::Read { .. } | Self::Toml { .. } => None,
+            Self::Toml { place, .. } => Some(format!(
+                "correct `{}` at the place that is shown",
+                place.path.display()
+            )),
+            Self::Read { source, .. } => Some(match source.kind() {
+                std::io::ErrorKind::NotFound => {
+                    "check the path that leads to it, or make the manifest".to_owned()
+                }
+                _ => "look whether it is a file that this user may read".to_owned(),
+            }),
         }
     }
 

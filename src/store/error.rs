@@ -195,6 +195,14 @@ impl StoreError {
             ),
             Self::Tree { source, .. } => return source.help(),
             Self::TreeTooLarge { .. } => "whoever made that tree did not mean well, or made a mistake: do not use it".to_owned(),
+            Self::Io { source, .. }
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                "look at the path: each part of it has to be there and be a directory; `KILN_HOME` says where the store is".to_owned()
+            }
             Self::Io { .. } | Self::IncompleteResult { .. } => return None,
         })
     }

@@ -41,6 +41,14 @@ pub enum ToolchainError {
         /// Who demands it.
         demanded_by: String,
     },
+    /// A target that the compiler does not know.
+    #[error("the Rust toolchain `{toolchain}` knows no target `{target}`")]
+    UnknownTarget {
+        /// The toolchain's directory.
+        toolchain: String,
+        /// The triple, as it was written.
+        target: String,
+    },
     /// `rust-toolchain.toml` names a directory instead of a channel.
     #[error("`{}` chooses the toolchain in the directory `{}`: a workspace may not choose the program that builds it", file.display(), path.display())]
     PathRefused {
@@ -175,6 +183,13 @@ impl ToolchainError {
             Self::MissingTarget {
                 toolchain, target, ..
             } => format!("run `rustup target add {target} --toolchain {toolchain}`"),
+            Self::UnknownTarget { .. } => {
+                "`rustc --print target-list` lists the targets; look for a typo".to_owned()
+            }
+            Self::InvalidFile { file, .. } => format!("correct or remove `{}`", file.display()),
+            Self::Probe { .. } => {
+                "run the command by hand; if it fails there too, the toolchain is broken: install it anew".to_owned()
+            }
             Self::PathRefused { path, .. } => format!(
                 "if you trust it, choose it yourself: set `RUSTUP_TOOLCHAIN={}`",
                 path.display()
@@ -201,10 +216,7 @@ impl ToolchainError {
                 if *which == "Rust" { "rust" } else { "c" }
             ),
             Self::Store(error) => return error.help(),
-            Self::InvalidFile { .. }
-            | Self::UnsupportedPath { .. }
-            | Self::Probe { .. }
-            | Self::Io { .. } => return None,
+            Self::UnsupportedPath { .. } | Self::Io { .. } => return None,
         })
     }
 }

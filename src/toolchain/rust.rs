@@ -309,7 +309,17 @@ fn run_probe(root: &Path, triple: &str, rustflags: &[String]) -> Result<Probed, 
     // The name of the crate stands between the parts of the answer: none of them has such a line.
     args.extend(["--print=crate-name", "--print=split-debuginfo"]);
     args.extend(["--print=crate-name", "--print=cfg", "-Wwarnings"]);
-    let answer = ask::ask(&root.join("bin/rustc"), &args)?;
+    let answer = ask::ask(&root.join("bin/rustc"), &args).map_err(|error| match error {
+        ToolchainError::Probe { why, .. }
+            if why.contains("could not find specification for target") =>
+        {
+            ToolchainError::UnknownTarget {
+                toolchain: root.display().to_string(),
+                target: triple.to_owned(),
+            }
+        }
+        other => other,
+    })?;
     Ok(Probed {
         stdout: answer.stdout,
         stderr: answer.stderr,

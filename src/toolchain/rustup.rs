@@ -214,8 +214,23 @@ fn read_toml<T: serde::de::DeserializeOwned>(file: &Path) -> Result<Option<T>, T
         .map(Some)
         .map_err(|error| ToolchainError::InvalidFile {
             file: file.to_owned(),
-            why: error.message().to_owned(),
+            why: toml_error(&text, &error),
         })
+}
+
+/// What is wrong with a TOML file, and in which line.
+fn toml_error(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().map(|span| {
+        text.as_bytes()[..span.start.min(text.len())]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1
+    });
+    match line {
+        Some(line) => format!("line {line}: {}", error.message()),
+        None => error.message().to_owned(),
+    }
 }
 
 fn from_rustup(request: &RustRequest, home: &Path) -> Result<Choice, ToolchainError> {
@@ -333,7 +348,7 @@ fn toolchain_file(
             .map_err(invalid);
     }
     let section = toml::from_str::<ToolchainFile>(text)
-        .map_err(|error| invalid(error.message().to_owned()))?
+        .map_err(|error| invalid(toml_error(text, &error)))?
         .toolchain;
     if let Some(path) = &section.path {
         if section.channel.is_some() {

@@ -230,16 +230,37 @@ pub enum UnitError {
     },
 }
 
+/// What may have been meant, or else `otherwise`.
+fn suggested(suggestion: &Option<String>, otherwise: &str) -> Option<String> {
+    Some(suggestion.clone().unwrap_or_else(|| otherwise.to_owned()))
+}
+
 impl UnitError {
     /// What to do about it, if there is something to say.
     pub fn help(&self) -> Option<String> {
         match self {
             UnitError::ExcludeWithoutWorkspace => Some("add `--workspace`".to_owned()),
-            UnitError::NoSuchPackage { suggestion, .. }
-            | UnitError::NoTarget { suggestion, .. }
-            | UnitError::UnknownFeatures { suggestion, .. }
-            | UnitError::MissingFeature { suggestion, .. }
-            | UnitError::UndefinedProfile { suggestion, .. } => suggestion.clone(),
+            UnitError::NoSuchPackage { suggestion, .. } => suggested(
+                suggestion,
+                "give the name of a package of the workspace or of `Cargo.lock`",
+            ),
+            UnitError::NoTarget {
+                kind, suggestion, ..
+            } => Some(suggestion.clone().unwrap_or_else(|| {
+                format!("no selected package has a {kind} target: look at `-p` and at the manifest")
+            })),
+            UnitError::UnknownFeatures { suggestion, .. }
+            | UnitError::MissingFeature { suggestion, .. } => suggested(
+                suggestion,
+                "look at `[features]` and at the optional dependencies in the package's manifest",
+            ),
+            UnitError::UndefinedProfile { name, suggestion } => {
+                Some(suggestion.clone().unwrap_or_else(|| {
+                    format!(
+                        "define it: `[profile.{name}]` in the workspace's manifest, with `inherits`"
+                    )
+                }))
+            }
             UnitError::AmbiguousPackage { candidates, .. } => Some(format!(
                 "run the command again with one of these specifications: {}",
                 list(candidates)
