@@ -1,0 +1,416 @@
+//! The main job: build once, never twice, the same bytes everywhere.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::{Kiln, Run, Workspace, directory, manifest};
+
+/// A program and the library that it uses; the names begin with `name`.
+fn program(name: &str) -> Workspace {
+    let dependency = format!("[dependencies]\n{name}-lib = {{ path = \"../lib\" }}");
+    let identifier = name.replace('-', "_");
+    Workspace::new(&[
+        (
+            "Cargo.toml",
+            "[workspace]\nresolver = \"3\"\nmembers = [\"app\", \"lib\"]\n",
+        ),
+        ("app/Cargo.toml", &manifest(name, &dependency)),
+        (
+            "app/src/main.rs",
+            &format!("fn main() {{ println!(\"{{}}\", {identifier}_lib::answer()); }}\n"),
+        ),
+        ("lib/Cargo.toml", &manifest(&format!("{name}-lib"), "")),
+        ("lib/src/lib.rs", "pub fn answer() -> u32 { 42 }\n"),
+    ])
+}
+
+#[test]
+fn the_same_everywhere_and_only_once() {
+    let workspace = program("everywhere");
+    let first = workspace.kiln(["build"]).ok();
+    assert_eq!(first.actions(), (2, 2), "{first}");
+    first.says(&[
+        "Compiling everywhere-lib v0.1.0",
+        "Compiling everywhere v0.1.0",
+    ]);
+    let artifact = "target/kiln/debug/everywhere";
+    assert_eq!(workspace.run(artifact), "42\n");
+    let again = workspace.kiln(["build"]).ok();
+    assert_eq!(again.actions(), (0, 2), "{again}");
+
+    // Another directory, user's home, zone, mask and modes of the sources.
+    let other = workspace.copy();
+    for file in other.files() {
+        let mode = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(other.root().join(file), mode).expect("its owner");
+    }
+    let home = directory();
+    let elsewhere = |kiln: Kiln| {
+        kiln.through(&["sh", "-c", "umask 077; exec \"$@\"", "sh"])
+            .env("HOME", home.path())
+            .env("TZ", "Pacific/Auckland")
+            .env("LC_ALL", "C")
+            .env("RUSTFLAGS_OF_NOBODY", "1")
+    };
+    let run = elsewhere(other.kiln(["build"])).ok();
+    assert_eq!(run.actions(), (0, 2), "{run}");
+    assert_eq!(other.read(artifact), workspace.read(artifact));
+
+    // And with a store that knows nothing.
+    let third = workspace.copy();
+    let run = elsewhere(third.kiln(["build", "-j1"]))
+        .env("KILN_HOME", home.path().join("store"))
+        .ok();
+    assert_eq!(run.actions(), (2, 2), "{run}");
+    assert!(third.read(artifact) == workspace.read(artifact));
+}
+
+#[test]
+fn what_changes_no_output_stops_there() {
+    let workspace = program("cutoff");
+    workspace.write(
+        "lib/build.rs",
+        "fn main() { println!(\"cargo::rerun-if-changed=build.rs\"); }\n",
+    );
+    let first = workspace.kiln(["build"]).ok();
+    let all = first.actions().1;
+    assert_eq!(first.actions(), (4, 4), "{first}");
+
+    // A file that the compiler does not read: whoever sees the package runs again, and nobody after that.
+    workspace.write("lib/README.md", "# The library\n");
+    let run = workspace.kiln(["build"]).ok();
+    assert_eq!(run.actions(), (3, all), "{run}");
+    assert!(!run.stderr.contains("Compiling cutoff v"), "{run}");
+
+    // A comment that leaves the build script's program the same.
+    workspace.write(
+        "lib/build.rs",
+        "fn main() { println!(\"cargo::rerun-if-changed=build.rs\"); }\n// The end.\n",
+    );
+    let run = workspace.kiln(["build"]).ok();
+    assert!(!run.stderr.contains("Compiling cutoff v"), "{run}");
+
+    // A body that a dependent does not see: its object code is linked, and nothing else is compiled.
+    workspace.write("lib/src/lib.rs", "pub fn answer() -> u32 { 43 }\n");
+    let run = workspace.kiln(["build"]).ok();
+    run.says(&["Compiling cutoff v"]);
+    assert_eq!(workspace.run("target/kiln/debug/cutoff"), "43\n");
+
+    // Back to what was: everything is known.
+    workspace.write("lib/src/lib.rs", "pub fn answer() -> u32 { 42 }\n");
+    let run = workspace.kiln(["build"]).ok();
+    assert_eq!(run.actions(), (0, all), "{run}");
+    assert_eq!(workspace.run("target/kiln/debug/cutoff"), "42\n");
+}
+
+#[test]
+fn features_macros_scripts_and_c() {
+    let workspace = Workspace::new(&[
+        (
+            "Cargo.toml",
+            &manifest(
+                "parts",
+                "[features]\nloud = [\"dep:parts-extra\"]\n\
+                 [dependencies]\nparts-macro = { path = \"macro\" }\nparts-sys = { path = \"sys\" }\n\
+                 parts-extra = { path = \"extra\", optional = true }",
+            ),
+        ),
+        (
+            "build.rs",
+            r#"
+fn main() {
+    // The directives of the first generation.
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-cfg=first_generation");
+    println!("cargo:rustc-env=NATIVE={}", std::env::var("DEP_PARTS_NATIVE_VERSION").unwrap());
+    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").unwrap());
+    std::fs::write(out.join("generated.rs"), "pub const GENERATED: u32 = 7;").unwrap();
+    println!("cargo:rustc-cfg=loud_{}", std::env::var("CARGO_FEATURE_LOUD").is_ok());
+}
+"#,
+        ),
+        (
+            "src/main.rs",
+            r#"
+#![allow(unexpected_cfgs)]
+include!(concat!(env!("OUT_DIR"), "/generated.rs"));
+#[derive(parts_macro::Name)]
+struct Thing;
+fn main() {
+    let generation = if cfg!(first_generation) { 1 } else { 0 };
+    let loud = if cfg!(loud_true) { "loud" } else { "quiet" };
+    println!("{} {} {} {} {generation} {loud}", Thing::name(), parts_sys::native(), env!("NATIVE"), GENERATED);
+    #[cfg(feature = "loud")]
+    println!("{}", parts_extra::EXTRA);
+}
+"#,
+        ),
+        ("extra/Cargo.toml", &manifest("parts-extra", "")),
+        ("extra/src/lib.rs", "pub const EXTRA: &str = \"extra\";\n"),
+        (
+            "macro/Cargo.toml",
+            &manifest("parts-macro", "[lib]\nproc-macro = true"),
+        ),
+        (
+            "macro/src/lib.rs",
+            r#"
+#[proc_macro_derive(Name)]
+pub fn name(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let name = input.into_iter().nth(1).unwrap().to_string();
+    format!("impl {name} {{ fn name() -> &'static str {{ {name:?} }} }}").parse().unwrap()
+}
+"#,
+        ),
+        (
+            "sys/Cargo.toml",
+            &manifest("parts-sys", "links = \"parts-native\""),
+        ),
+        (
+            "sys/build.rs",
+            r#"
+use std::process::Command;
+fn main() {
+    let out = std::env::var("OUT_DIR").unwrap();
+    let object = format!("{out}/native.o");
+    let archive = format!("{out}/libparts_native.a");
+    let done = Command::new("cc").args(["-c", "-O1", "-fPIC", "native.c", "-o", &object]).status().unwrap();
+    assert!(done.success());
+    assert!(Command::new("ar").args(["crsD", &archive, &object]).status().unwrap().success());
+    println!("cargo::rerun-if-changed=native.c");
+    println!("cargo::rustc-link-search=native={out}");
+    println!("cargo::rustc-link-lib=static=parts_native");
+    println!("cargo::rustc-check-cfg=cfg(second_generation)");
+    println!("cargo::rustc-cfg=second_generation");
+    println!("cargo::rustc-env=PLACE=sys");
+    println!("cargo::metadata=version=1.2.3");
+}
+"#,
+        ),
+        ("sys/native.c", "int parts_native(void) { return 5; }\n"),
+        (
+            "sys/src/lib.rs",
+            r#"
+unsafe extern "C" { safe fn parts_native() -> std::ffi::c_int; }
+#[cfg(second_generation)]
+pub fn native() -> String { format!("{}{}", env!("PLACE"), parts_native()) }
+"#,
+        ),
+    ]);
+    workspace.kiln(["build"]).ok();
+    let artifact = "target/kiln/debug/parts";
+    assert_eq!(workspace.run(artifact), "Thing sys5 1.2.3 7 1 quiet\n");
+    let quiet = workspace.read(artifact);
+    workspace.kiln(["build", "--features", "loud"]).ok();
+    assert_eq!(
+        workspace.run(artifact),
+        "Thing sys5 1.2.3 7 1 loud\nextra\n"
+    );
+    let run = workspace.kiln(["build"]).ok();
+    assert_eq!(run.actions().0, 0, "{run}");
+    assert!(workspace.read(artifact) == quiet);
+
+    // The same from nothing, in another directory, with all that C and macros bring.
+    let copy = workspace.copy();
+    let home = directory();
+    let run = copy.kiln(["build"]).env("KILN_HOME", home.path()).ok();
+    assert_eq!(run.actions().0, run.actions().1, "{run}");
+    assert!(copy.read(artifact) == quiet);
+
+    // cargo's program says the same.
+    let cargo = workspace
+        .cargo(["run", "--quiet", "--offline"])
+        .env("CARGO_TARGET_DIR", home.path().join("target"))
+        .env("CARGO_HOME", home.path().join("cargo"))
+        .ok();
+    assert_eq!(cargo.stdout, workspace.run(artifact));
+}
+
+#[test]
+fn other_ways_to_call_it() {
+    let workspace = program("called");
+    let cargo_kiln = env!("CARGO_BIN_EXE_cargo-kiln");
+    let root = workspace.root();
+    let run = Kiln::new(
+        &root,
+        cargo_kiln,
+        ["kiln", "build", "--release", "--target-dir", "out"],
+    )
+    .ok();
+    run.says(&["`release` profile"]);
+    assert_eq!(workspace.run("out/kiln/release/called"), "42\n");
+
+    let run = workspace.kiln(["build", "-q"]).ok();
+    assert_eq!(
+        (run.stdout.as_str(), run.stderr.as_str()),
+        ("", ""),
+        "{run}"
+    );
+
+    let run = workspace.kiln(["check"]).ok();
+    run.says(&["Checking called v0.1.0"]);
+
+    let lib = root.join("lib");
+    let run = Kiln::new(
+        &lib,
+        env!("CARGO_BIN_EXE_kiln"),
+        ["build", "--manifest-path", "../Cargo.toml"],
+    )
+    .ok();
+    assert_eq!(run.actions(), (0, 2), "{run}");
+}
+
+#[test]
+fn the_plan_knows_no_directory() {
+    let workspace = program("planned");
+    workspace.kiln(["generate-lockfile"]).ok();
+    let plan = |workspace: &Workspace, arguments: &[&str]| {
+        let arguments = ["plan"].into_iter().chain(arguments.iter().copied());
+        workspace.kiln(arguments).ok().stdout
+    };
+    let copy = workspace.copy();
+    for arguments in [
+        &[][..],
+        &["--release"],
+        &["--mode", "test", "--all-targets"],
+        &["--hermetic"],
+    ] {
+        let here = plan(&workspace, arguments);
+        let _: serde_json::Value = serde_json::from_str(&here).expect("JSON");
+        assert_eq!(here, plan(&copy, arguments));
+        let root = workspace.root();
+        assert!(!here.contains(root.to_str().expect("UTF-8")), "{here}");
+    }
+    assert!(
+        !workspace.root().join("target").exists(),
+        "planning writes nothing"
+    );
+}
+
+#[test]
+fn the_attestation_names_what_was_made() {
+    let workspace = program("attested");
+    workspace.kiln(["generate-lockfile"]).ok();
+    workspace.kiln(["build", "--hermetic", "--release"]).ok();
+    let text = workspace.read("target/kiln/release/kiln-attestation.json");
+    let statement: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
+    let subjects = statement["subject"].as_array().expect("subjects");
+    let names: Vec<_> = subjects.iter().map(|subject| &subject["name"]).collect();
+    assert_eq!(names, ["release/attested", "release/libattested_lib.rlib"]);
+    for subject in subjects {
+        let path = format!("target/kiln/{}", subject["name"].as_str().expect("a name"));
+        let bytes = workspace.read(&path);
+        let sha256 = kiln::digest::Sha256::of(&bytes).to_string();
+        assert_eq!(subject["digest"]["sha256"].as_str(), Some(sha256.as_str()));
+        let blake3 = blake3::hash(&bytes).to_hex().to_string();
+        assert_eq!(subject["digest"]["blake3"].as_str(), Some(blake3.as_str()));
+    }
+    // Nothing in it depends on where or when it was made.
+    let copy = workspace.copy();
+    copy.kiln(["build", "--hermetic", "--release"]).ok();
+    assert_eq!(
+        String::from_utf8_lossy(&copy.read("target/kiln/release/kiln-attestation.json")),
+        String::from_utf8_lossy(&text)
+    );
+}
+
+/// The processes below `ancestor`, by id and name.
+fn descendants(ancestor: u32) -> Vec<(u32, String)> {
+    let mut processes = Vec::new();
+    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok());
+        let stat = std::fs::read_to_string(entry.path().join("stat"));
+        if let (Some(pid), Ok(stat)) = (pid, stat)
+            && let Some((before, after)) = stat.rsplit_once(')')
+            && let Some((_, name)) = before.split_once('(')
+            && let Some(parent) = after
+                .split_whitespace()
+                .nth(1)
+                .and_then(|parent| parent.parse::<u32>().ok())
+        {
+            processes.push((pid, parent, name.to_owned()));
+        }
+    }
+    let mut found: Vec<u32> = vec![ancestor];
+    let mut index = 0;
+    while index < found.len() {
+        let above = found[index];
+        found.extend(
+            processes
+                .iter()
+                .filter(|(_, parent, _)| *parent == above)
+                .map(|(pid, _, _)| *pid),
+        );
+        index += 1;
+    }
+    processes
+        .into_iter()
+        .filter(|(pid, _, _)| found[1..].contains(pid))
+        .map(|(pid, _, name)| (pid, name))
+        .collect()
+}
+
+#[test]
+fn an_interrupt_leaves_nothing_behind() {
+    let workspace = Workspace::new(&[
+        ("Cargo.toml", &manifest("interrupted", "")),
+        (
+            "build.rs",
+            "fn main() {\n    let child = std::thread::spawn(|| std::thread::sleep(std::time::Duration::from_secs(3600)));\n    child.join().unwrap();\n}\n",
+        ),
+        ("src/main.rs", "fn main() {}\n"),
+    ]);
+    let mut kiln = workspace.kiln(["build"]).command;
+    let child = kiln
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let pid = child.id();
+    let patience = Instant::now() + Duration::from_secs(300);
+    let running = loop {
+        let running = descendants(pid);
+        if running
+            .iter()
+            .any(|(_, name)| name.starts_with("build-script") || name.starts_with("build_script"))
+        {
+            break running;
+        }
+        assert!(
+            Instant::now() < patience,
+            "the build script does not start: {running:?}"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let signalled = Command::new("kill")
+        .args(["-INT", &pid.to_string()])
+        .status();
+    assert!(signalled.is_ok_and(|status| status.success()));
+    let run = Run::new(
+        "interrupted build".to_owned(),
+        child.wait_with_output().expect("waited for"),
+    );
+    assert_eq!(run.code, Some(130), "{run}");
+    for (pid, name) in running {
+        let left = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("comm"));
+        assert!(
+            !left.is_ok_and(|left| left.trim() == name),
+            "`{name}` ({pid}) is still there: {run}"
+        );
+    }
+    assert!(
+        !workspace
+            .root()
+            .join("target/kiln/debug/interrupted")
+            .exists()
+    );
+
+    // And the store is as good as before.
+    workspace.write("build.rs", "fn main() {}\n");
+    workspace.kiln(["build"]).ok();
+}

@@ -1,0 +1,14 @@
+//! The `kiln` program on tiny workspaces: what it is for, and each of the ways in which it can go wrong.
+
+#![allow(
+    clippy::print_stderr,
+    reason = "tests tell what they skip, and how long things take"
+)]
+
+#[path = "../support/mod.rs"]
+mod registry;
+
+mod builds;
+mod errors;
+mod messages;
+mod support;
