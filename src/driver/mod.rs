@@ -197,6 +197,14 @@ impl DriverError {
         let mut report = Report::new(self.code(), self).with_help(self.help());
         match self {
             DriverError::LockNeedsUpdate { why, .. } => report.causes.push(why.clone()),
+            DriverError::Resolve(crate::resolve::ResolveError::NoSolution(_))
+                if report.help.is_none() =>
+            {
+                report.help = Some(
+                    "check the name, the version and the registry of the dependency in the `Cargo.toml` that asks for it"
+                        .to_owned(),
+                );
+            }
             DriverError::Resolve(crate::resolve::ResolveError::Versions(error)) => {
                 if let Some(cause) = error
                     .source

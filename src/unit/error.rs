@@ -247,7 +247,7 @@ impl UnitError {
             UnitError::NoTarget {
                 kind, suggestion, ..
             } => Some(suggestion.clone().unwrap_or_else(|| {
-                format!("no selected package has a {kind} target: look at `-p` and at the manifest")
+                format!("look at the {kind} targets of the selected packages: the `[[{kind}]]` entries of the manifest, and the files")
             })),
             UnitError::UnknownFeatures { suggestion, .. }
             | UnitError::MissingFeature { suggestion, .. } => suggested(

@@ -358,7 +358,7 @@ fn mistakes_are_told_as_what_is_wrong_and_what_there_is() {
         (
             with_features(&["helper/slow"]),
             "package `helper v0.1.0` does not have the feature `slow`",
-            None,
+            Some("look at `[features]` and at the optional dependencies in the package's manifest"),
         ),
         (
             with_features(&["dep:helper"]),
@@ -378,7 +378,9 @@ fn mistakes_are_told_as_what_is_wrong_and_what_there_is() {
         (
             named(|request| &mut request.targets.tests, "it*"),
             "no test target matches pattern `it*` in default-run packages",
-            None,
+            Some(
+                "look at the test targets of the selected packages: the `[[test]]` entries of the manifest, and the files",
+            ),
         ),
         (
             named(|request| &mut request.targets.bins, "gated"),

@@ -341,10 +341,7 @@ impl Explanation {
                         "ask for a version that is there: `{} = \"{version}\"`",
                         demand.dependency
                     )),
-                    (None, None) => Some(format!(
-                        "check the name `{}` and where it is said to come from in the `Cargo.toml` that asks for it",
-                        demand.dependency
-                    )),
+                    (None, None) => None,
                 }
             }
             Fact::NoFeature {
