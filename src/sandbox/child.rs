@@ -9,7 +9,7 @@
 //! `no_new_privs`, Landlock, seccomp, execve. Each layer is set up while the ones after it do not yet forbid it.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::network::Network;
@@ -198,6 +198,8 @@ pub(super) struct Plan {
     pub(super) descriptors: Vec<(OwnedFd, RawFd)>,
     /// The write end for a [`Failure`]; the parent closes its own once the child is there.
     pub(super) status: Option<OwnedFd>,
+    /// The number of its read end, which the parent alone is to hold.
+    pub(super) status_read: RawFd,
     /// The working directory.
     pub(super) cwd: CString,
     /// `RLIMIT_*` and its value.
@@ -287,6 +289,7 @@ fn set_up_and_execute(plan: &Plan) -> Result<Never, Failure> {
     }
     // After all changes of credentials, which clear it.
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0).at(Step::DeathSignal)?;
+    stop_without_parent(plan).at_index(Step::DeathSignal, 1)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).at(Step::NoNewPrivileges)?;
     sys::landlock_restrict_self(plan.ruleset.as_fd(), 0).at(Step::Landlock)?;
     sys::set_signal_mask(0, None).at(Step::Session)?;
@@ -375,6 +378,26 @@ fn make(step: &ViewStep) -> SysResult {
 fn write_file(path: &std::ffi::CStr, line: &std::ffi::CStr) -> SysResult {
     let file = sys::open(path, libc::O_WRONLY, 0)?;
     sys::write(file.as_fd(), line.to_bytes()).map(drop)
+}
+
+/// The parent may have died before its death would be told. Then nobody reads the status pipe any more.
+fn stop_without_parent(plan: &Plan) -> SysResult {
+    let Some(status) = &plan.status else {
+        return Ok(());
+    };
+    if plan.supervision.is_none() {
+        sys::close_numbers(plan.status_read, plan.status_read)?;
+    }
+    let mut fds = [libc::pollfd {
+        fd: status.as_raw_fd(),
+        events: 0,
+        revents: 0,
+    }];
+    sys::poll(&mut fds, 0)?;
+    if fds[0].revents & libc::POLLERR != 0 {
+        return Err(Errno(libc::EPIPE));
+    }
+    Ok(())
 }
 
 /// Numbers 0, 1, 2 and the requested ones; everything else ends with execve.

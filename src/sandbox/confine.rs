@@ -64,11 +64,7 @@ pub fn confine_self(
         .map_err(|errno| spawn::layer(Layer::Privileges, "setting no_new_privs", errno))?;
     sys::landlock_restrict_self(ruleset.as_fd(), 0)
         .map_err(|errno| spawn::layer(Layer::Landlock, "enforcing the ruleset", errno))?;
-    let filter = match ruleset::scopes_signals(abi) {
-        true => &filters.allow,
-        false => &filters.allow_without_signals,
-    };
-    sys::seccomp_filter(filter)
+    sys::seccomp_filter(filters.beside_landlock(abi))
         .map_err(|errno| spawn::layer(Layer::Seccomp, "installing the filter", errno))?;
     Ok(Enforced::new(Isolation::Landlock, profile, abi, &limits))
 }

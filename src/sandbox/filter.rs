@@ -17,6 +17,7 @@
 
 use std::collections::BTreeMap;
 
+use landlock::ABI;
 use seccompiler::{BpfProgram, TargetArch, sock_filter};
 use serde_json::{Value, json};
 
@@ -35,12 +36,27 @@ const PREFIX: usize = 4;
 /// The compiled programs of a profile.
 #[derive(Debug, PartialEq)]
 pub(super) struct Filters {
-    /// What is allowed, signals included.
+    /// What is allowed where signals are held in and every way of truncating a file is mediated.
     pub(super) allow: BpfProgram,
     /// What is allowed where nothing bounds who gets a signal.
-    pub(super) allow_without_signals: BpfProgram,
+    without_signals: BpfProgram,
+    /// What is allowed where, besides, a file may be truncated that may only be read, or not even that.
+    without_truncation: BpfProgram,
     /// What goes to the supervisor.
     pub(super) judge: Option<BpfProgram>,
+}
+
+impl Filters {
+    /// What is allowed where Landlock's `abi` stands alone.
+    pub(super) fn beside_landlock(&self, abi: ABI) -> &BpfProgram {
+        if abi >= ABI::V6 {
+            &self.allow
+        } else if abi >= ABI::V3 {
+            &self.without_signals
+        } else {
+            &self.without_truncation
+        }
+    }
 }
 
 /// What the filter does about one system call.
@@ -56,39 +72,62 @@ enum Verdict {
 pub(super) fn compile(rules: &Rules, machine: Machine) -> Result<Filters, seccompiler::Error> {
     let calls = Calls::of(rules, machine)?;
     let unknown = answer(libc::ENOSYS);
-    let mut verdicts: BTreeMap<u32, Verdict> = BTreeMap::new();
-    let mut without_signals = BTreeMap::new();
-    let mut judged = BTreeMap::new();
-    for allow in rules.allow.iter().filter(|a| machine.is(a.arch)) {
-        for name in &allow.syscalls {
-            let (number, look) = calls.get(name);
-            let verdict = look.map_or(Verdict::Answer(libc::SECCOMP_RET_ALLOW), Verdict::Look);
-            verdicts.insert(number, verdict);
-            if allow.signals {
-                without_signals.insert(number, Verdict::Answer(answer(libc::EPERM)));
-            }
-            if allow.judged {
-                judged.insert(number, Verdict::Answer(libc::SECCOMP_RET_USER_NOTIF));
-            }
-        }
-    }
-    for refuse in rules.refuse.iter().filter(|r| machine.is(r.arch)) {
-        for name in &refuse.syscalls {
-            let errno = match refuse.answer {
-                Answer::Eperm => libc::EPERM,
-                Answer::Eopnotsupp => libc::EOPNOTSUPP,
-                Answer::Nothing => 0,
-            };
-            verdicts.insert(calls.get(name).0, Verdict::Answer(answer(errno)));
-        }
-    }
+    let mut verdicts = calls.verdicts(rules, machine);
     let allow = calls.program(&verdicts, unknown);
-    verdicts.extend(without_signals);
+
+    let mut judged = BTreeMap::new();
+    for entry in rules.allow.iter().filter(|a| machine.is(a.arch)) {
+        for name in &entry.syscalls {
+            if entry.signals {
+                verdicts.insert(calls.number(name), Verdict::Answer(answer(libc::EPERM)));
+            }
+            if entry.judged {
+                let notify = Verdict::Answer(libc::SECCOMP_RET_USER_NOTIF);
+                judged.insert(calls.number(name), notify);
+            }
+        }
+    }
+    let without_signals = calls.program(&verdicts, unknown);
+
+    let guarded = guard_truncation(rules);
+    let guarded_calls = Calls::of(&guarded, machine)?;
+    for (number, verdict) in guarded_calls.verdicts(&guarded, machine) {
+        if let (Verdict::Look(_), Some(held)) = (&verdict, verdicts.get_mut(&number))
+            && matches!(held, Verdict::Look(_))
+        {
+            *held = verdict;
+        }
+    }
+    if let Some(truncate) = calls.by_name.get("truncate") {
+        verdicts.insert(truncate.0, Verdict::Answer(answer(libc::EPERM)));
+    }
     Ok(Filters {
         allow,
-        allow_without_signals: calls.program(&verdicts, unknown),
+        without_signals,
+        without_truncation: calls.program(&verdicts, unknown),
         judge: (!judged.is_empty()).then(|| calls.program(&judged, libc::SECCOMP_RET_ALLOW)),
     })
+}
+
+/// `rules`, with opening to read and truncating at once forbidden: before ABI 3 Landlock takes that for reading.
+fn guard_truncation(rules: &Rules) -> Rules {
+    // With O_TRUNC (0o1000) only O_WRONLY (1) and O_RDWR (2), for which Landlock wants the right to write.
+    const HARMLESS: [u64; 6] = [0, 1, 2, 3, 0o1001, 0o1002];
+    let mut rules = rules.clone();
+    for allow in &mut rules.allow {
+        for (name, argument) in [("openat", 2), ("open", 1)] {
+            if allow.syscalls.iter().any(|s| s == name) {
+                allow.when.push(When {
+                    argument,
+                    size: Size::U32,
+                    mask: Some(0o1003),
+                    equals: None,
+                    any_of: HARMLESS.to_vec(),
+                });
+            }
+        }
+    }
+    rules
 }
 
 fn answer(errno: i32) -> u32 {
@@ -154,11 +193,31 @@ impl Calls {
         Ok(Self { by_name, prefix })
     }
 
-    fn get(&self, name: &str) -> (u32, Option<BpfProgram>) {
-        self.by_name
-            .get(name)
-            .cloned()
-            .expect("every name in the rules was compiled")
+    fn number(&self, name: &str) -> u32 {
+        let call = self.by_name.get(name);
+        call.expect("every name in the rules was compiled").0
+    }
+
+    fn verdicts(&self, rules: &Rules, machine: Machine) -> BTreeMap<u32, Verdict> {
+        let mut verdicts: BTreeMap<u32, Verdict> = self
+            .by_name
+            .values()
+            .map(|(number, look)| {
+                let allow = Verdict::Answer(libc::SECCOMP_RET_ALLOW);
+                (*number, look.clone().map_or(allow, Verdict::Look))
+            })
+            .collect();
+        for refuse in rules.refuse.iter().filter(|r| machine.is(r.arch)) {
+            for name in &refuse.syscalls {
+                let errno = match refuse.answer {
+                    Answer::Eperm => libc::EPERM,
+                    Answer::Eopnotsupp => libc::EOPNOTSUPP,
+                    Answer::Nothing => 0,
+                };
+                verdicts.insert(self.number(name), Verdict::Answer(answer(errno)));
+            }
+        }
+        verdicts
     }
 
     /// The program that gives each number its verdict, and all others `otherwise`.
@@ -379,11 +438,34 @@ mod tests {
         }
         let kill = libc::SECCOMP_RET_KILL_PROCESS;
         assert_eq!(run(&f.allow, I386, 3, [0; 6]), kill, "a 32-bit entry");
-        assert_eq!(
-            run(&f.allow_without_signals, X86_64, 62, [1, 9, 0, 0, 0, 0]),
-            EPERM
-        );
-        assert_eq!(run(&f.allow_without_signals, X86_64, 0, [0; 6]), ALLOW);
+    }
+
+    #[test]
+    fn older_landlock_has_stricter_filters() {
+        let f = filters("build-script", Machine::X86_64);
+        for (abi, kill, truncate) in [
+            (ABI::V1, EPERM, EPERM),
+            (ABI::V2, EPERM, EPERM),
+            (ABI::V3, EPERM, ALLOW),
+            (ABI::V5, EPERM, ALLOW),
+            (ABI::V6, ALLOW, ALLOW),
+            (ABI::V9, ALLOW, ALLOW),
+        ] {
+            let filter = f.beside_landlock(abi);
+            let openat = |flags| run(filter, X86_64, 257, [0, 0, flags, 0o644, 0, 0]);
+            let open = |flags| run(filter, X86_64, 2, [0, flags, 0o644, 0, 0, 0]);
+            assert_eq!(run(filter, X86_64, 62, [1, 9, 0, 0, 0, 0]), kill, "{abi}");
+            assert_eq!(run(filter, X86_64, 76, [0; 6]), truncate, "{abi}");
+            assert_eq!(run(filter, X86_64, 0, [0; 6]), ALLOW, "{abi}");
+            for call in [&openat as &dyn Fn(u64) -> u32, &open] {
+                // O_RDONLY | O_TRUNC, and access mode 3 with it.
+                assert_eq!(call(0o1000), truncate, "{abi}");
+                assert_eq!(call(0o1103), truncate, "{abi}");
+                for harmless in [0, 0o1, 0o2, 0o1101, 0o1102, 0o2000000, 0o20200002] {
+                    assert_eq!(call(harmless), ALLOW, "{abi} {harmless:o}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -93,8 +93,11 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
             (Some(view), late_rules(abi, tmp.is_none()))
         }
     };
-    let confined_signals = request.isolation == Isolation::Full || ruleset::scopes_signals(abi);
-    let filters = request.profile.filters();
+    let filter = match request.isolation {
+        // The pid namespace holds signals in, and inputs are mounted read-only.
+        Isolation::Full => &request.profile.filters().allow,
+        Isolation::Landlock => request.profile.filters().beside_landlock(abi),
+    };
     let mut plan = Plan {
         drops: Drops {
             groups: view.is_none() && may_drop_groups(),
@@ -107,14 +110,12 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
             .map(|(fd, target)| Ok((above(fd.as_fd())?, *target)))
             .collect::<Result<_, SandboxError>>()?,
         status: Some(above(status.as_fd())?),
+        status_read: status_read.as_raw_fd(),
         cwd: c_text(request.cwd.as_str())?,
         limits: kernel_limits(&limits, request.isolation)?,
         ruleset,
         late_rules,
-        filter: match confined_signals {
-            true => filters.allow.clone(),
-            false => filters.allow_without_signals.clone(),
-        },
+        filter: filter.clone(),
         supervision: None,
         program: c_text(request.program.as_str())?,
         argv: StringArray::new(
@@ -141,7 +142,8 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
                 .chain(&tmp)
                 .map(|mount| view::c_path(&mount.host))
                 .collect::<Result<_, _>>()?;
-            supervised(&mut plan, abi, filters.judge.clone(), writable, &above)?
+            let judge = request.profile.filters().judge.clone();
+            supervised(&mut plan, abi, judge, writable, &above)?
         }
     };
     let mut running = Running::new(
@@ -487,15 +489,12 @@ fn inherited(request: &mut Request<'_>) -> Result<(i32, Vec<(OwnedFd, i32)>), Sa
     Ok((targets.last().map_or(3, |last| last + 1), inherited))
 }
 
-/// Files that exist in the new root only.
+/// Files that exist in the new root only. Nothing of `/proc` is among them: links in it lead where they lead, but what
+/// its files say (`mountinfo`, `cgroup`) is about the host, and differs from one to the next.
 fn late_rules(abi: ABI, own_tmp: bool) -> Vec<(CString, u64)> {
-    let proc: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
     // The names in the root itself; what is mounted beneath may be listed anyway.
     let root: BitFlags<AccessFs> = AccessFs::ReadDir.into();
-    let mut rules = vec![
-        (c"/".to_owned(), root.bits()),
-        (c"/proc".to_owned(), proc.bits()),
-    ];
+    let mut rules = vec![(c"/".to_owned(), root.bits())];
     if own_tmp {
         let write = Grant::Directory(Access::Write).rights(abi);
         rules.push((c"/tmp".to_owned(), write.bits()));
@@ -599,4 +598,94 @@ pub(super) fn kernel_limits(
             Ok((resource, value.min(most)))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::SandboxPath;
+    use crate::sandbox::{Ended, Mount, SandboxProfile, Status};
+
+    /// Runs a shell script with the host's programs, in `out`, as on a kernel with `abi`.
+    fn shell(
+        isolation: Isolation,
+        abi: ABI,
+        out: &std::path::Path,
+        script: &str,
+    ) -> (Status, String) {
+        let path = |text: &str| SandboxPath::new(text).unwrap();
+        let mut mounts: Vec<Mount> = ["/usr", "/bin", "/lib", "/lib64"]
+            .into_iter()
+            .filter(|at| std::path::Path::new(at).exists())
+            .map(|at| Mount {
+                host: at.into(),
+                at: path(at),
+                access: Access::Read,
+            })
+            .collect();
+        mounts.push(Mount {
+            host: out.to_owned(),
+            at: path(out.to_str().unwrap()),
+            access: Access::Write,
+        });
+        let profile = SandboxProfile::shipped("build-script").unwrap();
+        let request = Request {
+            isolation,
+            profile: &profile,
+            program: path("/bin/sh"),
+            argv: vec!["sh".into(), "-c".into(), script.into()],
+            env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            cwd: path(out.to_str().unwrap()),
+            mounts,
+            links: Vec::new(),
+            directories: Vec::new(),
+            tmp: None,
+            descriptors: Vec::new(),
+            limits: Limits::default(),
+            timeout: Some(Duration::from_secs(60)),
+        };
+        let output = spawn_with(request, abi).unwrap().output().unwrap();
+        assert_eq!(output.outcome.ended, Ended::Itself);
+        assert_eq!(output.outcome.enforced.landlock_abi(), abi as u32);
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        (output.outcome.status, said)
+    }
+
+    /// On kernels that know less of Landlock, seccomp and the supervisor's other ways take over.
+    #[test]
+    fn older_kernels_are_confined_too() {
+        let newest = ruleset::kernel_abi().unwrap();
+        for abi in [ABI::V1, ABI::V2, ABI::V3, ABI::V5, ABI::V6] {
+            if abi > newest {
+                continue;
+            }
+            // Not beneath `/tmp`, which a sandbox may have of its own.
+            let place = tempfile::tempdir_in("/var/tmp").unwrap();
+            let secret = place.path().join("secret");
+            std::fs::write(&secret, "secret").unwrap();
+            let out = place.path().join("out");
+            std::fs::create_dir(&out).unwrap();
+            let script = "
+                cat ../secret && exit 1
+                echo x > ../secret && exit 2
+                chmod 777 ../secret && exit 3
+                echo own > file && chmod 600 file || exit 4
+                setsid sh -c 'while :; do echo x >> leftover; sleep 0.01; done' < /dev/null > /dev/null 2>&1 &
+                until test -f leftover; do sleep 0.01; done
+                exit 7
+            ";
+            let (status, said) = shell(Isolation::Landlock, abi, &out, script);
+            assert_eq!(status, Status::Exited(7), "{abi}: {said}");
+            assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret", "{abi}");
+            let size = || std::fs::metadata(out.join("leftover")).unwrap().len();
+            let at_end = size();
+            std::thread::sleep(Duration::from_millis(80));
+            assert_eq!(size(), at_end, "{abi}: something lives on");
+
+            let (status, said) = shell(Isolation::Landlock, abi, &out, "kill -0 $$");
+            let expected = if abi >= ABI::V6 { 0 } else { 1 };
+            assert_eq!(status, Status::Exited(expected), "{abi}: {said}");
+        }
+    }
 }
