@@ -9,6 +9,17 @@
 //! 2. Landlock, always: the same paths again, by a mechanism of its own;
 //! 3. seccomp, always: an allow-list of system calls per [`profile`];
 //! 4. no capabilities, `no_new_privs`, limits, no descriptors but those asked for.
+//!
+//! Without namespaces a supervisor takes their place where it can: it kills what the process leaves behind, and sets
+//! modes and times for it. What is known to remain:
+//! - Without namespaces, `stat` and the like tell what exists on the host, and the machine's real names and ids are seen.
+//! - The kernel applies no limit on the number of processes to the host's root. A fork bomb that root runs is bounded by
+//!   the wall clock alone (and ends with it).
+//! - A tmpfs at `/tmp` may take as much memory as the kernel lets one take, half of it. A directory of the caller's own
+//!   ([`request::Request::tmp`]) takes disk instead.
+//! - The clock, the processor's features and the kernel's release are seen as they are.
+//! - Before Landlock's ABI 6 (Linux 6.12) and without namespaces, leftovers are killed one by one: a process that does
+//!   nothing but fork and end can keep the supervisor busy, and the caller waiting.
 
 mod child;
 mod confine;

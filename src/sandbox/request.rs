@@ -13,9 +13,11 @@ use crate::path::SandboxPath;
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Isolation {
-    /// Landlock, seccomp, no privileges and limits, without namespaces.
+    /// Landlock, seccomp, no privileges and limits, without namespaces. What exists elsewhere can be found out (`stat`),
+    /// but not be read or changed.
     Landlock,
-    /// All of that and user, mount, pid, net, ipc and uts namespaces.
+    /// All of that and user, mount, pid, net, ipc and uts namespaces. The process is the first of its pid namespace: so a
+    /// signal that it sends itself and does not handle has no effect (`abort` ends it all the same, by SIGSEGV).
     Full,
 }
 
