@@ -363,8 +363,10 @@ impl Lock {
             }
         }
 
-        // With one package and no dependency nothing else tells version 2 from 1: version 1 ended in an empty line.
+        // With one package and no dependency nothing else tells version 2 from 1: version 1 ended in an empty line, or
+        // in its table of checksums.
         if version == LockVersion::V1
+            && raw.metadata.is_empty()
             && packages.len() == 1
             && text.ends_with('\n')
             && !text.ends_with("\n\n")

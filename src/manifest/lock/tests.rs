@@ -428,3 +428,12 @@ fn locks_of_real_crates_round_trip() {
     }
     eprintln!("{count} lock files");
 }
+
+#[test]
+fn one_package_without_checksum_keeps_the_version_that_was_written() {
+    let text = "[[package]]\nname = \"dep\"\nversion = \"2.0.0\"\nsource = \"sparse+https://example.com/\"\n\n";
+    let path = Path::new("Cargo.lock");
+    let written = Lock::parse(path, text).unwrap().encode();
+    assert!(written.contains("checksum dep 2.0.0"), "{written}");
+    assert_eq!(Lock::parse(path, &written).unwrap().encode(), written);
+}
