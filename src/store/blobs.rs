@@ -301,12 +301,21 @@ impl Store {
             disk::normalise(&file, mode).map_err(fail)?;
             return Ok(true);
         }
-        if !self.ensure_blob(blob, executable)? {
-            return Ok(false);
-        }
         let path = self.blob_file(&blob.digest, executable);
-        self.link_file(&path, blob, executable, &directory, name)
-            .map_err(fail)
+        // Where another process puts the same content in its place between the look-up and the link, the kernel does
+        // not link the file whose only name is gone: the next look-up finds the other.
+        for _ in 0..16 {
+            if !self.ensure_blob(blob, executable)? {
+                return Ok(false);
+            }
+            if self
+                .link_file(&path, blob, executable, &directory, name)
+                .map_err(fail)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Puts a checked file of the store into a directory, as a hard link where possible. `false`: it is not there.
