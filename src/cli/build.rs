@@ -10,8 +10,9 @@ use crate::cli::args::{BuildArgs, IsolationChoice, PlanArgs, PlanFormat, PlanMod
 use crate::cli::cache::describe;
 use crate::cli::observe::BuildView;
 use crate::cli::report::FetchView;
-use crate::cli::shell::Shell;
+use crate::cli::shell::{Shell, Verbosity};
 use crate::driver::planning::{self, PlanOptions};
+use crate::driver::repetition::Question;
 use crate::driver::{Context, DriverError, build as driver_build};
 use crate::manifest::model::RequestedFeatures;
 use crate::message::MessageFormat;
@@ -53,6 +54,29 @@ pub(super) fn build(
             BuildMode::Development
         },
     };
+    // What else is printed names every action, or files in the store: then each action is looked at.
+    let repeatable = format.renders_diagnostics() && shell.verbosity() <= Verbosity::Normal;
+    let question = repeatable.then(|| {
+        let shown = if shell.has_colors() {
+            "colours"
+        } else {
+            "plain"
+        };
+        Question::ask(context, &store, &request.platforms, &options, shown)
+    });
+    if let Some((_, Some(repeated))) = &question {
+        shell.tell_again(&repeated.told);
+        let finished = Finished {
+            started,
+            request: &request,
+            hermetic,
+            isolation,
+            executed: 0,
+            actions: repeated.actions,
+        };
+        finished.show(shell, repeated.attestation.as_deref());
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut view = FetchView::new(shell);
     let lowered = planning::lower(context, &store, &request, &mut view)?;
     view.end();
@@ -87,25 +111,60 @@ pub(super) fn build(
         ));
     }
     let built = result?;
-    let profile = request.profile_name();
-    let kind = if hermetic { "hermetic" } else { "daily" };
-    let how = match isolation {
-        Isolation::Full => "full isolation",
-        Isolation::Landlock => "Landlock + seccomp isolation",
-    };
-    shell.status(
-        "Finished",
-        &format!(
-            "`{profile}` profile in {:.2}s: {kind} build, {how}, {} of {} actions run",
-            started.elapsed().as_secs_f64(),
-            built.executed,
-            built.executed + built.cached,
-        ),
-    );
-    if let Some(attestation) = &built.attestation {
-        shell.status("Attested", &attestation.display().to_string());
+    if let Some((question, _)) = question {
+        let told = shell.told();
+        question.answer(
+            context,
+            &request.platforms,
+            &options,
+            &planned,
+            &built,
+            told,
+        );
     }
+    let finished = Finished {
+        started,
+        request: &request,
+        hermetic,
+        isolation,
+        executed: built.executed,
+        actions: built.executed + built.cached,
+    };
+    finished.show(shell, built.attestation.as_deref());
     Ok(ExitCode::SUCCESS)
+}
+
+/// How a build ended.
+struct Finished<'a> {
+    started: Instant,
+    request: &'a BuildRequest,
+    hermetic: bool,
+    isolation: Isolation,
+    executed: usize,
+    actions: usize,
+}
+
+impl Finished<'_> {
+    fn show(&self, shell: &Shell, attestation: Option<&std::path::Path>) {
+        let kind = if self.hermetic { "hermetic" } else { "daily" };
+        let how = match self.isolation {
+            Isolation::Full => "full isolation",
+            Isolation::Landlock => "Landlock + seccomp isolation",
+        };
+        shell.status(
+            "Finished",
+            &format!(
+                "`{}` profile in {:.2}s: {kind} build, {how}, {} of {} actions run",
+                self.request.profile_name(),
+                self.started.elapsed().as_secs_f64(),
+                self.executed,
+                self.actions,
+            ),
+        );
+        if let Some(attestation) = attestation {
+            shell.status("Attested", &attestation.display().to_string());
+        }
+    }
 }
 
 /// `kiln plan`.

@@ -43,6 +43,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     {
         return crate::source::run_worker(arguments.into_iter().skip(2), crate::source::confine_to);
     }
+    let given = arguments
+        .iter()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
     let (toolchain, arguments) = split_toolchain(arguments);
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
@@ -58,7 +63,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let variables = environment();
     let shell = shell(&cli.global, &variables);
     let mut home = None;
-    let result = context(&cli, toolchain, variables, &shell).and_then(|context| {
+    let result = context(&cli, given, toolchain, variables, &shell).and_then(|context| {
         home = Some(context.home.clone());
         match cli.command {
             Command::Build(ref arguments) => build::build(&context, &shell, arguments, false),
@@ -130,6 +135,7 @@ fn shell(global: &GlobalArgs, variables: &BTreeMap<String, String>) -> Shell {
 
 fn context(
     cli: &Cli,
+    arguments: Vec<String>,
     toolchain: Option<String>,
     variables: BTreeMap<String, String>,
     shell: &Shell,
@@ -201,6 +207,7 @@ fn context(
         home,
         directory,
         manifest_path,
+        arguments,
         variables,
         program,
         lock,

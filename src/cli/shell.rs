@@ -3,6 +3,7 @@
 //! Everything but machine-readable output goes to standard error. Colours and progress appear on a terminal only,
 //! unless the user says otherwise.
 
+use std::cell::RefCell;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub(super) struct Shell {
     verbosity: Verbosity,
     colors: anstream::ColorChoice,
     progress: Option<ProgressBar>,
+    /// What was said besides status lines, as it was written.
+    told: RefCell<Vec<String>>,
 }
 
 impl Shell {
@@ -63,6 +66,7 @@ impl Shell {
             verbosity,
             colors,
             progress,
+            told: RefCell::default(),
         }
     }
 
@@ -88,6 +92,22 @@ impl Shell {
         }
     }
 
+    /// Writes what is worth saying again when the same build is asked for once more.
+    fn tell(&self, text: String) {
+        self.write(&text);
+        self.told.borrow_mut().push(text);
+    }
+
+    /// The warnings and diagnostics that were written so far.
+    pub(super) fn told(&self) -> Vec<String> {
+        self.told.borrow().clone()
+    }
+
+    /// Writes again what [`Shell::told`] kept.
+    pub(super) fn tell_again(&self, told: &[String]) {
+        told.iter().for_each(|text| self.write(text));
+    }
+
     /// `   Compiling serde v1.0.219`
     pub(super) fn status(&self, verb: &str, message: &str) {
         if self.verbosity > Verbosity::Quiet {
@@ -105,7 +125,7 @@ impl Shell {
     /// `warning: …`
     pub(super) fn warning(&self, message: &str) {
         if self.verbosity > Verbosity::Quiet {
-            self.write(&format!(
+            self.tell(format!(
                 "{WARNING}warning{WARNING:#}{BOLD}:{BOLD:#} {message}"
             ));
         }
@@ -113,7 +133,7 @@ impl Shell {
 
     /// Text that is already rendered, such as a diagnostic of rustc's.
     pub(super) fn rendered(&self, text: &str) {
-        self.write(text.strip_suffix('\n').unwrap_or(text));
+        self.tell(text.strip_suffix('\n').unwrap_or(text).to_owned());
     }
 
     /// A line of machine-readable output.

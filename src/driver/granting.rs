@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::digest::TreeDigest;
 use crate::driver::{Context, DriverError};
 use crate::package::PackageId;
 use crate::plan::Granted;
@@ -23,6 +24,8 @@ pub(super) struct BuildGrants {
     /// What everything that is linked sees at `/`: the C toolchain, and the libraries that a package of the build may
     /// link.
     pub linking: SystemTree,
+    /// Every selection of the machine's files that was asked for, and the tree that it came to.
+    pub systems: Vec<(SystemGrants, TreeDigest)>,
     /// Each grant in words, by package, for the attestation.
     pub reasons: BTreeMap<PackageId, Vec<String>>,
 }
@@ -47,13 +50,20 @@ pub(super) fn grant(
     let mut packages = BTreeMap::new();
     let mut reasons = BTreeMap::new();
     let mut at_link_time = Grants::default();
+    let mut systems = Vec::new();
+    let mut make = |grants: &Grants| {
+        let wanted = system_grants(grants);
+        let system = system_tree(store, c, &wanted, search)?;
+        systems.push((wanted, system.tree));
+        Ok::<_, DriverError>(system)
+    };
     for (package, uses) in uses {
         let grants = policy.grants_for(package, uses, mode);
         if grants.is_empty() {
             continue;
         }
         at_link_time.extend(&grants.at_link_time());
-        let system = system_tree(store, c, &system_grants(&grants), search)?;
+        let system = make(&grants)?;
         let passed_on = grants.env.keys().filter_map(|name| {
             let value = context.variables.get(name)?;
             Some((name.clone(), value.clone()))
@@ -74,10 +84,11 @@ pub(super) fn grant(
             },
         );
     }
-    let linking = system_tree(store, c, &system_grants(&at_link_time), search)?;
+    let linking = make(&at_link_time)?;
     Ok(BuildGrants {
         packages,
         linking,
+        systems,
         reasons,
     })
 }

@@ -15,6 +15,7 @@ pub mod install;
 pub mod packages;
 pub mod planning;
 pub mod registries;
+pub mod repetition;
 pub mod resolution;
 
 pub use planning::Planned;
@@ -28,6 +29,8 @@ pub struct Context {
     pub directory: PathBuf,
     /// `--manifest-path`, absolute.
     pub manifest_path: Option<PathBuf>,
+    /// The command line, without the program's name.
+    pub arguments: Vec<String>,
     /// The environment that kiln was started with.
     pub variables: BTreeMap<String, String>,
     /// kiln's own program, which unpacks archives in a process of its own.

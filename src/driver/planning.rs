@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::digest::TreeDigest;
 use crate::driver::granting::{self, BuildGrants};
 use crate::driver::packages::{self, Packages};
 use crate::driver::registries::Registries;
@@ -20,7 +21,7 @@ use crate::policy::{BuildMode, Policy};
 use crate::sandbox::{Isolation, SandboxProfile};
 use crate::store::Store;
 use crate::toolchain;
-use crate::toolchain::c::CRequest;
+use crate::toolchain::c::{CRequest, SystemGrants};
 use crate::toolchain::model::{CToolchain, RustToolchain, SystemTree};
 use crate::toolchain::rustup::RustRequest;
 use crate::tree::{BlobRef, Directory, EncodedTree, Entry, TreeRef};
@@ -81,6 +82,10 @@ pub struct Planned {
     pub systems: BTreeMap<TreeRef, SystemTree>,
     /// The sandbox profiles, by name.
     pub profiles: BTreeMap<String, SandboxProfile>,
+    /// Every selection of the machine's files that policy made, and the tree that it came to.
+    pub granted_systems: Vec<(SystemGrants, TreeDigest)>,
+    /// The variables of the user's that policy passes on or sets.
+    pub granted_variables: BTreeSet<String>,
     /// What policy granted, in words, and the system tree that holds it, by package.
     pub grants: BTreeMap<PackageId, (Vec<String>, TreeRef)>,
     /// The directory of the build profile.
@@ -207,7 +212,7 @@ pub fn c_toolchain(store: &Store, rust: &RustToolchain) -> Result<CToolchain, Dr
 }
 
 /// Where programs of the machine are looked for: never along the user's `PATH`.
-fn system_search() -> Vec<PathBuf> {
+pub(super) fn system_search() -> Vec<PathBuf> {
     toolchain::SYSTEM_SEARCH.iter().map(PathBuf::from).collect()
 }
 
@@ -349,7 +354,13 @@ pub fn plan_actions(
         c,
         systems,
         profiles,
+        granted_variables: grants
+            .packages
+            .values()
+            .flat_map(|granted| granted.environment.keys().cloned())
+            .collect(),
         grants: granted_trees(&grants),
+        granted_systems: grants.systems,
         profile_directory,
     })
 }
@@ -389,7 +400,7 @@ fn profile_directory(request: &BuildRequest) -> String {
 }
 
 /// The content of a package of the workspace, without what is no part of it: version control, and what builds leave.
-fn snapshot(
+pub(super) fn snapshot(
     store: &Store,
     workspace: &Workspace,
     package: &Package,

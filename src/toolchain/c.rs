@@ -34,7 +34,7 @@ pub struct CRequest<'a> {
 }
 
 /// What the tree of one action holds besides the C toolchain: what policy grants.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SystemGrants {
     /// Programs by name or absolute path; one that is missing is an error.
     pub programs: Vec<String>,

@@ -11,4 +11,5 @@ mod registry;
 mod builds;
 mod errors;
 mod messages;
+mod repetition;
 mod support;

@@ -1,0 +1,160 @@
+//! A build that has nothing to do is recognised before it is planned, and one that has something to do is not.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::{Run, Workspace, directory, manifest, store};
+
+struct Project {
+    workspace: Workspace,
+    home: PathBuf,
+}
+
+impl Project {
+    /// A program and its library, built in the store `home`.
+    fn new(name: &str, home: PathBuf) -> Self {
+        let dependency = format!("[dependencies]\n{name}-lib = {{ path = \"../lib\" }}");
+        let identifier = name.replace('-', "_");
+        let workspace = Workspace::new(&[
+            (
+                "Cargo.toml",
+                "[workspace]\nresolver = \"3\"\nmembers = [\"app\", \"lib\"]\n",
+            ),
+            ("app/Cargo.toml", &manifest(name, &dependency)),
+            (
+                "app/src/main.rs",
+                &format!(
+                    "fn unused() {{}}\nfn main() {{ println!(\"{{}}\", {identifier}_lib::answer()); }}\n"
+                ),
+            ),
+            ("lib/Cargo.toml", &manifest(&format!("{name}-lib"), "")),
+            ("lib/src/lib.rs", "pub fn answer() -> u32 { 42 }\n"),
+        ]);
+        Self { workspace, home }
+    }
+
+    fn build(&self) -> Run {
+        self.workspace
+            .kiln(["build"])
+            .env("KILN_HOME", &self.home)
+            .ok()
+    }
+
+    /// Removes all results of actions: whoever looks for one runs the action.
+    fn forget(&self) {
+        fs::remove_dir_all(self.home.join("actions")).expect("there are results");
+    }
+
+    /// Builds until there is nothing to do, and everything is known to be as it is.
+    fn settle(&self) {
+        self.build();
+        // What was written within a tick of the clock is hashed once more, and then it is old enough.
+        std::thread::sleep(std::time::Duration::from_millis(60));
+        assert_eq!(self.build().actions().0, 0);
+        assert_eq!(self.build().actions().0, 0);
+    }
+}
+
+#[test]
+fn nothing_to_do_takes_no_plan_and_says_the_same() {
+    let own = directory();
+    let project = Project::new("repeated", own.path().to_owned());
+    project.settle();
+    project.forget();
+    let again = project.build();
+    assert_eq!(again.actions(), (0, 2), "{again}");
+    again.says(&["function `unused` is never used", "generated 1 warning"]);
+    // Other flags are another question, and the results are gone.
+    let release = project
+        .workspace
+        .kiln(["build", "--color=always"])
+        .env("KILN_HOME", &project.home)
+        .ok();
+    assert_eq!(release.actions(), (2, 2), "{release}");
+}
+
+#[test]
+fn whatever_changes_is_noticed() {
+    type Change = fn(&Path);
+    let changes: [(&str, Change, usize); 7] = [
+        (
+            "a source",
+            |root| {
+                fs::write(
+                    root.join("lib/src/lib.rs"),
+                    "pub fn answer() -> u32 { 41 }\n",
+                )
+                .unwrap()
+            },
+            2,
+        ),
+        (
+            "a source that nothing mentions",
+            |root| fs::write(root.join("lib/src/new.rs"), "").unwrap(),
+            1,
+        ),
+        (
+            "a target that is found by its place",
+            |root| {
+                fs::create_dir(root.join("app/src/bin")).unwrap();
+                fs::write(root.join("app/src/bin/more.rs"), "fn main() {}\n").unwrap();
+            },
+            2,
+        ),
+        (
+            "the manifest above the packages",
+            |root| {
+                let text = "[workspace]\nresolver = \"3\"\nmembers = [\"app\", \"lib\"]\n[profile.dev]\nopt-level = 1\n";
+                fs::write(root.join("Cargo.toml"), text).unwrap();
+            },
+            2,
+        ),
+        (
+            "an artifact",
+            |root| {
+                let artifact = root.join("target/kiln/debug");
+                let name = fs::read_dir(&artifact)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path())
+                    .find(|path| path.extension().is_none())
+                    .unwrap();
+                fs::write(name, "not what was built").unwrap();
+            },
+            0,
+        ),
+        (
+            "the directory of artifacts",
+            |root| fs::remove_dir_all(root.join("target")).unwrap(),
+            0,
+        ),
+        (
+            "the lock",
+            |root| fs::remove_file(root.join("Cargo.lock")).unwrap(),
+            0,
+        ),
+    ];
+    for (index, (what, change, ran)) in changes.into_iter().enumerate() {
+        let project = Project::new(&format!("noticed{index}"), store());
+        project.settle();
+        change(&project.workspace.root());
+        let run = project.build();
+        assert_eq!(run.actions().0, ran, "{what}: {run}");
+        let program = format!("target/kiln/debug/noticed{index}");
+        let printed = if index == 0 { "41\n" } else { "42\n" };
+        assert_eq!(project.workspace.run(&program), printed, "{what}");
+    }
+}
+
+#[test]
+fn a_policy_that_forbids_the_build_is_noticed() {
+    let project = Project::new("pinned", store());
+    project.settle();
+    let pin = format!("[toolchain]\nrust-digest = \"{}\"\n", "0".repeat(64));
+    project.workspace.write("kiln.toml", &pin);
+    let run = project
+        .workspace
+        .kiln(["build"])
+        .env("KILN_HOME", &project.home)
+        .run();
+    run.refuses(&["rust-digest"]);
+}
