@@ -15,6 +15,7 @@ pub mod digest;
 pub mod directive;
 pub mod driver;
 pub mod execute;
+pub mod inspect;
 pub mod manifest;
 pub mod message;
 pub mod package;

@@ -281,6 +281,8 @@ fn package(scratch: &Scratch) -> Package {
         lint_rustflags: Vec::new(),
         custom_metadata: None,
         publish: None,
+        packaged: Default::default(),
+        hints: None,
         unstable_keys: Vec::new(),
     }
 }

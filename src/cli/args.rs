@@ -95,6 +95,18 @@ pub enum Command {
     GenerateLockfile,
     /// Build a crate of the registry with the lock that it ships, and install its programs
     Install(InstallArgs),
+    /// Print the packages of the workspace and what they depend on, as JSON
+    Metadata(crate::cli::metadata::MetadataArgs),
+    /// Print one package as JSON (deprecated in cargo: `metadata --no-deps`)
+    #[command(hide = true)]
+    ReadManifest,
+    /// Check the manifest (deprecated in cargo: `check`)
+    #[command(hide = true)]
+    VerifyProject,
+    /// Print where the Cargo.toml is
+    LocateProject(crate::cli::locate::LocateProjectArgs),
+    /// Print the whole package id specification of a package
+    Pkgid(crate::cli::locate::PkgidArgs),
     /// Show what this machine's sandbox and toolchains can do
     Doctor,
     /// Look at the store and clean it

@@ -22,9 +22,14 @@ mod doctor;
 
 mod fetching;
 mod install;
+#[expect(unreachable_pub, reason = "clap derives on plain types")]
+mod locate;
+#[expect(unreachable_pub, reason = "clap derives on plain types")]
+mod metadata;
 mod observe;
 mod report;
 mod shell;
+mod target;
 
 /// The hidden first argument that makes this program the process that unpacks one archive.
 const UNPACK_WORKER: &str = "unpack-worker";
@@ -72,6 +77,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Fetch(ref arguments) => fetching::fetch(&context, &shell, arguments),
             Command::GenerateLockfile => fetching::generate_lockfile(&context, &shell),
             Command::Install(ref arguments) => install::install(&context, &shell, arguments),
+            Command::Metadata(ref arguments) => metadata::metadata(&context, &shell, arguments),
+            Command::ReadManifest => metadata::read_manifest(&context, &shell),
+            Command::VerifyProject => locate::verify_project(&context, &shell),
+            Command::LocateProject(ref arguments) => {
+                locate::locate_project(&context, &shell, arguments)
+            }
+            Command::Pkgid(ref arguments) => locate::pkgid(&context, &shell, arguments),
             Command::Doctor => doctor::doctor(&context, &shell),
             Command::Cache(ref arguments) => cache::cache(&context, &shell, &arguments.command),
         }

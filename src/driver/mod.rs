@@ -17,6 +17,7 @@ pub mod planning;
 pub mod registries;
 pub mod repetition;
 pub mod resolution;
+pub mod viewing;
 
 pub use planning::Planned;
 
@@ -165,6 +166,8 @@ stages! {
     Toolchain(crate::toolchain::ToolchainError) = "toolchain",
     /// Reading policy.
     Policy(crate::policy::PolicyError) = "policy",
+    /// Telling about a workspace.
+    Metadata(crate::inspect::metadata::MetadataError) = "metadata",
     /// Planning actions.
     Plan(crate::plan::PlanError) = "plan",
     /// The store.

@@ -198,7 +198,13 @@ pub fn rust_toolchain(
         allow_toolchain_path: false,
     };
     let choice = toolchain::rustup::choose(&request)?;
-    Ok(toolchain::rust::load(store, &choice, targets)?)
+    // The host's platform is there in any case, whatever name it is asked for by.
+    let targets: Vec<String> = targets
+        .iter()
+        .filter(|triple| *triple != "host-tuple")
+        .cloned()
+        .collect();
+    Ok(toolchain::rust::load(store, &choice, &targets)?)
 }
 
 /// The C toolchain of the machine.

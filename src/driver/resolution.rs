@@ -7,6 +7,7 @@ use crate::driver::{Context, DriverError, LockMode};
 use crate::manifest::lock::{LocatedLock, Lock};
 use crate::manifest::model::Workspace;
 use crate::manifest::{ManifestContext, find_manifest, load_workspace};
+use crate::package::PackageId;
 use crate::resolve::{Options, OutOfDate, Resolve, fresh, from_lock};
 
 /// A workspace whose every dependency is decided.
@@ -29,6 +30,32 @@ pub fn load(context: &Context) -> Result<Workspace, DriverError> {
         None => find_manifest(&context.directory)?,
     };
     Ok(load_workspace(&manifest, &manifest_context(context))?)
+}
+
+/// The package that the user is in.
+///
+/// # Errors
+/// If he is in a virtual workspace.
+pub fn current_package(workspace: &Workspace) -> Result<&PackageId, DriverError> {
+    workspace
+        .current_package
+        .as_ref()
+        .ok_or_else(|| DriverError::Request {
+            message: format!(
+                "`{}` is the manifest of a workspace only, and this command is about one package",
+                workspace.root_manifest.display()
+            ),
+            help: Some(
+                "go to the directory of a member, or name its `Cargo.toml` with `--manifest-path`"
+                    .to_owned(),
+            ),
+        })
+}
+
+/// The lock of `workspace` as the file has it, whether it fits or not; none if there is no file.
+pub fn lock_as_it_is(workspace: &Workspace) -> Result<Option<LocatedLock>, DriverError> {
+    let read = Lock::read(workspace)?;
+    Ok(read.map(|(lock, _)| lock.locate(workspace)))
 }
 
 /// What reading manifests needs to know of the context.

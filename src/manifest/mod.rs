@@ -25,7 +25,7 @@ mod workspace;
 pub use error::ManifestError;
 pub use package::read_package;
 pub use read::{ManifestContext, find_manifest};
-pub use workspace::load_workspace;
+pub use workspace::{load_workspace, workspace_root};
 
 #[cfg(test)]
 mod parity_tests;

@@ -218,6 +218,22 @@ pub struct PackageMetadata {
     pub categories: Vec<String>,
 }
 
+/// `[hints]`: advice to the compiler that stable cargo carries along and does not heed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Hints {
+    /// `mostly-unused`
+    pub mostly_unused: Option<toml::Value>,
+}
+
+/// Which files `kiln package` takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PackagedFiles {
+    /// `include`: patterns of the only files that are taken.
+    pub include: Vec<String>,
+    /// `exclude`: patterns of files that are not.
+    pub exclude: Vec<String>,
+}
+
 /// A package: its summary, its targets and what else its manifest says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Package {
@@ -239,6 +255,10 @@ pub struct Package {
     pub custom_metadata: Option<toml::Value>,
     /// `publish`: `None` anywhere, else the registries allowed.
     pub publish: Option<Vec<String>>,
+    /// `include` and `exclude`: which files are packaged.
+    pub packaged: PackagedFiles,
+    /// `[hints]`
+    pub hints: Option<Hints>,
     /// `default-target` and `forced-target` are nightly-only in cargo; kept to refuse them by name.
     pub unstable_keys: Vec<String>,
 }

@@ -15,7 +15,9 @@ use super::dependency::Surroundings;
 use super::error::{Checked, Fault, ManifestError, closest};
 use super::features::feature_map;
 use super::inherit::{Inheritance, detailed};
-use super::model::{Edition, Package, PackageMetadata, ResolverVersion, Target, TargetKind};
+use super::model::{
+    Edition, Hints, Package, PackageMetadata, PackagedFiles, ResolverVersion, Target, TargetKind,
+};
 use super::read::{Document, ManifestContext, Reader};
 use super::targets::{Search, deprecated_spelling};
 use super::{lints, profiles};
@@ -242,6 +244,14 @@ impl Lowering<'_, '_> {
         let publish =
             inheritance.field(toml.publish.as_ref(), "publish", |p| p.publish.as_ref())?;
         let metadata = self.metadata()?;
+        let packaged = PackagedFiles {
+            include: inheritance
+                .field(toml.include.as_ref(), "include", |p| p.include.as_ref())?
+                .unwrap_or_default(),
+            exclude: inheritance
+                .field(toml.exclude.as_ref(), "exclude", |p| p.exclude.as_ref())?
+                .unwrap_or_default(),
+        };
         let edition = self
             .edition(edition.as_deref(), rust_version.as_ref())
             .map_err(|fault| self.fault(fault))?;
@@ -313,6 +323,10 @@ impl Lowering<'_, '_> {
             lint_rustflags,
             custom_metadata: toml.metadata.clone(),
             publish,
+            packaged,
+            hints: manifest.hints.as_ref().map(|hints| Hints {
+                mostly_unused: hints.mostly_unused.clone(),
+            }),
             unstable_keys: Vec::new(),
         };
         Ok(Lowered {
@@ -363,9 +377,6 @@ impl Lowering<'_, '_> {
                 })?
             };
         }
-        // Not kept: which files cargo packages. They are read so that what is wrong with them is an error here too.
-        let _: Option<Vec<String>> = field!(include, "include");
-        let _: Option<Vec<String>> = field!(exclude, "exclude");
         Ok(PackageMetadata {
             authors: field!(authors, "authors").unwrap_or_default(),
             description: field!(description, "description"),

@@ -49,6 +49,33 @@ pub fn load_workspace(
     .load()
 }
 
+/// The root manifest of the workspace that the package at `manifest_path` (absolute) belongs to; the manifest itself
+/// if there is none. Members that do not matter for that are not read: one that is broken is no reason not to know.
+///
+/// # Errors
+/// If the root cannot be found, or does not have the package.
+pub fn workspace_root(
+    manifest_path: &Path,
+    context: &ManifestContext,
+) -> Result<PathBuf, ManifestError> {
+    let reader = Reader::new(context);
+    let current = normalize(manifest_path);
+    let Some(root) = reader.find_root(&current)? else {
+        return Ok(current);
+    };
+    let document = reader.read(&root)?;
+    if let Some(workspace) = &document.toml.workspace {
+        let directories = expand(&document, workspace.members.as_deref().unwrap_or_default())?;
+        let is_listed = directories
+            .iter()
+            .any(|(directory, _)| normalize(&directory.join("Cargo.toml")) == current);
+        if root == current || (is_listed && !excludes(workspace, document.directory(), &current)) {
+            return Ok(root);
+        }
+    }
+    Ok(load_workspace(&current, context)?.root_manifest)
+}
+
 struct Loader<'r, 'c> {
     reader: &'r Reader<'c>,
     /// Whether there is a `[workspace]` at all; if not, the package is alone.

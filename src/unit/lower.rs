@@ -19,9 +19,9 @@ use crate::unit::selection::{self, Selected};
 use crate::unit::{dependencies, share};
 
 /// What both steps find out first.
-struct Narrowed {
+pub(super) struct Narrowed {
     /// What of the lock the request can reach.
-    resolve: Resolve,
+    pub(super) resolve: Resolve,
     selected: Selected,
     members: Vec<MemberFeatures>,
     requested: Vec<Platform>,
@@ -30,7 +30,7 @@ struct Narrowed {
 }
 
 impl Narrowed {
-    fn new(
+    pub(super) fn new(
         workspace: &Workspace,
         resolve: &Resolve,
         platforms: Platforms<'_>,

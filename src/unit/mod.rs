@@ -26,6 +26,7 @@ mod spec;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use error::UnitError;
 pub use graph::UnitGraph;
@@ -33,4 +34,5 @@ pub use lower::{accessible_packages, lower};
 pub use request::{
     BuildRequest, Intent, PackageSelection, Platforms, TargetNames, TargetSelection,
 };
-pub use spec::{package_id_spec, spec_matches};
+pub use spec::{find_package, package_id_spec, spec_matches};
+pub use view::{Activation, all_packages, narrowed};

@@ -14,7 +14,7 @@ use crate::resolve::graph::Resolve;
 use crate::unit::UnitError;
 use crate::unit::packages::{MemberFeatures, PackageGraph, PackageIndex};
 use crate::unit::request::PackageSelection;
-use crate::unit::spec::{package_id_spec, spec_matches};
+use crate::unit::spec::{package_id_spec, spec_matches, suggestion, telling_apart};
 use crate::unit::suggest;
 
 /// One selected package: a member by itself, or whatever a specification means.
@@ -235,7 +235,12 @@ pub(crate) fn packages_to_build(
             several => {
                 return Err(UnitError::AmbiguousPackage {
                     spec: selector.name().to_owned(),
-                    candidates: minimal_specs(several, graph),
+                    candidates: telling_apart(
+                        &several
+                            .iter()
+                            .map(|&index| graph.id(index))
+                            .collect::<Vec<_>>(),
+                    ),
                 });
             }
         }
@@ -243,54 +248,13 @@ pub(crate) fn packages_to_build(
     Ok(found.into_iter().collect())
 }
 
-/// For each package, the shortest specification that tells it from the others.
-fn minimal_specs(packages: &[PackageIndex], graph: &PackageGraph<'_>) -> Vec<String> {
-    packages
-        .iter()
-        .map(|&package| {
-            let id = graph.id(package);
-            let alike = packages
-                .iter()
-                .filter(|&&other| graph.id(other).version() == id.version())
-                .count();
-            if alike == 1 {
-                format!("{}@{}", id.name(), id.version())
-            } else {
-                package_id_spec(id)
-            }
-        })
-        .collect()
-}
-
 fn no_such_package(selector: &Selector, graph: &PackageGraph<'_>) -> UnitError {
-    let same_name: Vec<PackageIndex> = graph
-        .iter()
-        .filter(|&package| graph.id(package).name().as_str() == selector.name())
-        .collect();
-    let suggestion = if same_name.is_empty() {
-        suggest::similar(
-            selector.name(),
-            graph
-                .iter()
-                .map(|package| graph.id(package).name().as_str()),
-            "package",
-        )
-    } else {
-        let specs: Vec<String> = minimal_specs(&same_name, graph)
-            .into_iter()
-            .map(|spec| format!("`{spec}`"))
-            .collect();
-        Some(format!(
-            "there are similar package specifications: {}",
-            specs.join(", ")
-        ))
-    };
     UnitError::NoSuchPackage {
         spec: match selector {
             Selector::Member(id) => package_id_spec(id),
             Selector::Spec(spec) => spec.to_string(),
         },
-        suggestion,
+        suggestion: suggestion(selector.name(), graph.all_ids()),
     }
 }
 

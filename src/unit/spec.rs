@@ -5,6 +5,8 @@
 use cargo_util_schemas::core::PackageIdSpec;
 
 use crate::package::{GitReference, PackageId, SourceId, SourceKind};
+use crate::unit::UnitError;
+use crate::unit::suggest;
 
 /// The specification that names `id` completely, as `cargo metadata` and `--unit-graph` print it:
 /// `path+file:///dir/name#0.1.0`, `registry+https://index.example.com/#name@1.0.0`.
@@ -35,6 +37,75 @@ pub fn spec_matches(spec: &PackageIdSpec, id: &PackageId) -> bool {
     };
     (spec.url().is_none() || spec.url() == whole.url())
         && (spec.kind().is_none() || spec.kind() == whole.kind())
+}
+
+/// The one package of `ids` that `spec` means.
+///
+/// # Errors
+/// If it is no specification, or means no package or more than one.
+pub fn find_package<'i>(
+    spec: &str,
+    ids: impl IntoIterator<Item = &'i PackageId>,
+) -> Result<&'i PackageId, UnitError> {
+    let ids: Vec<&PackageId> = ids.into_iter().collect();
+    let parsed = PackageIdSpec::parse(spec).map_err(|source| UnitError::InvalidSpec {
+        spec: spec.to_owned(),
+        source,
+    })?;
+    let matching: Vec<&PackageId> = ids
+        .iter()
+        .copied()
+        .filter(|id| spec_matches(&parsed, id))
+        .collect();
+    match matching.as_slice() {
+        [one] => Ok(one),
+        [] => Err(UnitError::NoSuchPackage {
+            spec: spec.to_owned(),
+            suggestion: suggestion(parsed.name(), &ids),
+        }),
+        several => Err(UnitError::AmbiguousPackage {
+            spec: spec.to_owned(),
+            candidates: telling_apart(several),
+        }),
+    }
+}
+
+/// What may have been meant by a specification of the package `name` that none of `ids` answers to.
+pub(super) fn suggestion(name: &str, ids: &[&PackageId]) -> Option<String> {
+    let same_name: Vec<&PackageId> = ids
+        .iter()
+        .copied()
+        .filter(|id| id.name().as_str() == name)
+        .collect();
+    if same_name.is_empty() {
+        return suggest::similar(name, ids.iter().map(|id| id.name().as_str()), "package");
+    }
+    let specs: Vec<String> = telling_apart(&same_name)
+        .into_iter()
+        .map(|spec| format!("`{spec}`"))
+        .collect();
+    Some(format!(
+        "there are similar package specifications: {}",
+        specs.join(", ")
+    ))
+}
+
+/// For each package, the shortest specification that tells it from the others, which have the same name.
+pub(super) fn telling_apart(packages: &[&PackageId]) -> Vec<String> {
+    packages
+        .iter()
+        .map(|id| {
+            let alike = packages
+                .iter()
+                .filter(|other| other.version() == id.version())
+                .count();
+            if alike == 1 {
+                format!("{}@{}", id.name(), id.version())
+            } else {
+                package_id_spec(id)
+            }
+        })
+        .collect()
 }
 
 /// The address of a source with the protocol that cargo puts in front.

@@ -13,3 +13,4 @@ mod errors;
 mod messages;
 mod repetition;
 mod support;
+mod tell;

@@ -243,6 +243,8 @@ fn package(value: &Value) -> Package {
         lint_rustflags: Vec::new(),
         custom_metadata: None,
         publish: None,
+        packaged: Default::default(),
+        hints: None,
         unstable_keys: Vec::new(),
         summary: Summary {
             id,

@@ -287,6 +287,8 @@ fn workspace(packages: &[&PackageId]) -> Workspace {
         lint_rustflags: Vec::new(),
         custom_metadata: None,
         publish: None,
+        packaged: Default::default(),
+        hints: None,
         unstable_keys: Vec::new(),
     };
     Workspace {

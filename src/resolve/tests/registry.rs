@@ -233,6 +233,8 @@ pub(super) fn workspace(text: &str) -> Workspace {
             lint_rustflags: Vec::new(),
             custom_metadata: None,
             publish: None,
+            packaged: Default::default(),
+            hints: None,
             unstable_keys: Vec::new(),
         };
         workspace.packages.insert(id, Arc::new(package));

@@ -1,0 +1,222 @@
+//! Commands that tell about a workspace, side by side with the installed cargo: `metadata`, `locate-project`, `pkgid`.
+
+use serde_json::Value;
+
+use crate::support::{Run, Workspace};
+
+/// A workspace with one of everything that a manifest can say, without a registry.
+pub(crate) fn everything() -> Workspace {
+    let workspace = Workspace::new(&[
+        (
+            "Cargo.toml",
+            r#"
+            [workspace]
+            members = ["a", "b", "m"]
+            exclude = ["outside"]
+            default-members = ["b"]
+            resolver = "2"
+            [workspace.metadata.tool]
+            y = 1
+            z = [1, 2.5, "s"]
+            d = 1979-05-27T07:32:00Z
+            [workspace.package]
+            version = "1.2.3-pre.1+build.5"
+            authors = ["A <a@example.com>"]
+            "#,
+        ),
+        (
+            "a/Cargo.toml",
+            r#"
+            [package]
+            name = "a-b"
+            version.workspace = true
+            authors.workspace = true
+            edition = "2021"
+            rust-version = "1.70"
+            license = "MIT"
+            description = "d"
+            repository = "https://example.com/x"
+            keywords = ["k"]
+            categories = ["c"]
+            publish = ["somewhere"]
+            links = "zz"
+            default-run = "two"
+            readme = false
+            [package.metadata.zeta]
+            b = 1
+            a = { c = true }
+            [features]
+            default = ["x"]
+            x = ["b?/f", "m/g"]
+            y = ["dep:o"]
+            [dependencies]
+            b = { path = "../b", optional = true }
+            m = { path = "../m", version = "0.1" }
+            o = { package = "outside", path = "../outside", optional = true }
+            [dev-dependencies]
+            b = { path = "../b" }
+            [build-dependencies]
+            only-windows = { path = "../windows" }
+            [target.'cfg(windows)'.dependencies]
+            only-windows = { path = "../windows" }
+            [target.x86_64-unknown-linux-gnu.dependencies]
+            deep = { path = "../deep", default-features = false }
+            [target.'cfg(unix)'.dependencies]
+            deep = { path = "../deep", features = ["one"] }
+            [lib]
+            crate-type = ["cdylib", "rlib"]
+            name = "weird"
+            doctest = false
+            [[bin]]
+            name = "one"
+            path = "src/one.rs"
+            required-features = ["x"]
+            [[bin]]
+            name = "two"
+            path = "src/two.rs"
+            test = false
+            doc = false
+            [[example]]
+            name = "ex"
+            path = "src/one.rs"
+            crate-type = ["staticlib"]
+            "#,
+        ),
+        (
+            "b/Cargo.toml",
+            "[package]\nname = \"b\"\nversion = \"0.1.0\"\nedition = \"2018\"\nreadme = \"R.md\"\n[features]\nf = []\n",
+        ),
+        (
+            "m/Cargo.toml",
+            "[package]\nname = \"m\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[lib]\nproc-macro = true\n[features]\n\
+             g = []\n[dependencies]\ndeep = { path = \"../deep\" }\n",
+        ),
+        (
+            "outside/Cargo.toml",
+            "[package]\nname = \"outside\"\n[workspace]\n",
+        ),
+        (
+            "windows/Cargo.toml",
+            "[package]\nname = \"only-windows\"\nversion = \"2.0.0\"\n[dependencies]\ndeep = { path = \"../deep\" }\n",
+        ),
+        (
+            "deep/Cargo.toml",
+            "[package]\nname = \"deep\"\nversion = \"0.0.7\"\nedition = \"2021\"\n[hints]\nmostly-unused = true\n[features]\n\
+             default = [\"two\"]\none = []\ntwo = []\n",
+        ),
+    ]);
+    for library in ["a", "b", "m", "outside", "windows", "deep"] {
+        workspace.write(&format!("{library}/src/lib.rs"), "");
+    }
+    for program in [
+        "a/src/one.rs",
+        "a/src/two.rs",
+        "a/build.rs",
+        "b/src/main.rs",
+    ] {
+        workspace.write(program, "fn main() {}\n");
+    }
+    for other in [
+        "b/R.md",
+        "b/README.md",
+        "m/README.md",
+        "a/tests/t.rs",
+        "a/benches/q.rs",
+    ] {
+        workspace.write(other, "");
+    }
+    workspace
+}
+
+/// Without what kiln has elsewhere.
+fn comparable(run: &Run) -> Value {
+    let mut value: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{run}"));
+    if let Some(object) = value.as_object_mut() {
+        for elsewhere in ["target_directory", "build_directory"] {
+            let directory = object.remove(elsewhere).expect("a directory");
+            assert!(
+                directory
+                    .as_str()
+                    .is_some_and(|path| path.contains("/target"))
+            );
+        }
+    }
+    value
+}
+
+#[test]
+fn metadata_is_cargos() {
+    let workspace = everything();
+    let flags: [&[&str]; 8] = [
+        &[],
+        &["--no-deps"],
+        &["--filter-platform", "x86_64-unknown-linux-gnu"],
+        &["--filter-platform", "host-tuple"],
+        &["--all-features"],
+        &["--no-default-features"],
+        &["--features", "a-b/y,b/f", "--manifest-path", "a/Cargo.toml"],
+        &["--manifest-path", "m/Cargo.toml", "--locked", "--offline"],
+    ];
+    for flags in flags {
+        let arguments = || {
+            ["metadata", "--format-version", "1"]
+                .into_iter()
+                .chain(flags.iter().copied())
+        };
+        let cargos = workspace.cargo(arguments()).ok();
+        let ours = workspace.kiln(arguments()).ok();
+        assert_eq!(comparable(&ours), comparable(&cargos), "{flags:?}");
+    }
+    let run = workspace.kiln(["metadata", "--format-version", "2"]).run();
+    assert_ne!(run.code, Some(0), "{run}");
+    workspace
+        .kiln(["metadata", "--format-version", "1", "--features", "nowhere"])
+        .run()
+        .refuses(&["nowhere"]);
+}
+
+/// Commands whose output is the same, byte for byte, and whose status is.
+#[test]
+fn projects_and_packages_are_found_where_cargo_finds_them() {
+    let workspace = everything();
+    workspace.cargo(["generate-lockfile"]).ok();
+    let same: [&[&str]; 13] = [
+        &["locate-project"],
+        &["locate-project", "--workspace"],
+        &[
+            "locate-project",
+            "--workspace",
+            "--message-format",
+            "json",
+            "--manifest-path",
+            "a/Cargo.toml",
+        ],
+        &[
+            "locate-project",
+            "--message-format",
+            "plain",
+            "--manifest-path",
+            "a/Cargo.toml",
+        ],
+        &[
+            "locate-project",
+            "--workspace",
+            "--manifest-path",
+            "outside/Cargo.toml",
+        ],
+        &["pkgid", "--manifest-path", "a/Cargo.toml"],
+        &["pkgid", "deep"],
+        &["pkgid", "-p", "b@0.1.0"],
+        &["pkgid", "only-windows@2"],
+        &["pkgid", "nothing"],
+        &["pkgid"],
+        &["verify-project"],
+        &["read-manifest", "--manifest-path", "m/Cargo.toml"],
+    ];
+    for arguments in same {
+        let cargos = workspace.cargo(arguments.iter().copied()).run();
+        let ours = workspace.kiln(arguments.iter().copied()).run();
+        assert_eq!(ours.code, cargos.code, "{ours}\n{cargos}");
+        assert_eq!(ours.stdout, cargos.stdout, "{arguments:?}");
+    }
+}
