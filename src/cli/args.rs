@@ -55,6 +55,14 @@ pub struct GlobalArgs {
         help_heading = "Manifest and network"
     )]
     pub manifest_path: Option<PathBuf>,
+    /// Set a key of the configuration, or read a file of them
+    #[arg(
+        long,
+        value_name = "KEY=VALUE|PATH",
+        global = true,
+        help_heading = "Manifest and network"
+    )]
+    pub config: Vec<String>,
     /// Directory of the store
     #[arg(
         long,
@@ -193,7 +201,7 @@ pub struct CompileArgs {
     #[arg(long, value_name = "TRIPLE")]
     pub target: Vec<String>,
     /// Directory for everything that is handed out (below it: `kiln/…`)
-    #[arg(long, value_name = "DIR", env = "CARGO_TARGET_DIR", hide_env = true)]
+    #[arg(long, value_name = "DIR")]
     pub target_dir: Option<PathBuf>,
     /// How many jobs run at once; negative: so many less than there are processors
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]

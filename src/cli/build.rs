@@ -1,12 +1,13 @@
 //! `build`, `check` and `plan`.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use crate::cli::args::{BuildArgs, IsolationChoice, PlanArgs, PlanFormat, PlanMode};
+use crate::cli::args::{BuildArgs, CompileArgs, IsolationChoice, PlanArgs, PlanFormat, PlanMode};
 use crate::cli::cache::describe;
 use crate::cli::observe::BuildView;
 use crate::cli::report::FetchView;
@@ -37,7 +38,7 @@ pub(super) fn build(
     } else {
         Intent::Build
     };
-    let request = request(arguments, intent)?;
+    let request = request(context, arguments, intent)?;
     let format = message_format(&arguments.message_format)?;
     let isolation = isolation(arguments.hermetic.isolation)?;
     let hermetic = arguments.hermetic.hermetic;
@@ -81,10 +82,7 @@ pub(super) fn build(
     let lowered = planning::lower(context, &store, &request, &mut view)?;
     view.end();
     let planned = planning::plan_actions(context, &store, lowered, &request, &options, &mut view)?;
-    let target = match &arguments.compile.target_dir {
-        Some(directory) => context.directory.join(directory),
-        None => planned.workspace().root.join("target"),
-    };
+    let target = target_directory(context, &arguments.compile, &planned.workspace().root);
     let destination = target.join("kiln");
     prepare_target(&target)?;
     let interrupted = interruption()?;
@@ -180,7 +178,7 @@ pub(super) fn plan(
         PlanMode::Bench => Intent::Bench,
         PlanMode::Doc => Intent::Doc { dependencies: true },
     };
-    let request = request(&arguments.build, intent)?;
+    let request = request(context, &arguments.build, intent)?;
     let format = message_format(&arguments.build.message_format)?;
     let store = Arc::new(Store::open(&context.home)?);
     let mut view = FetchView::new(shell);
@@ -217,8 +215,31 @@ pub(super) fn plan(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the flags ask for.
-pub(super) fn request(arguments: &BuildArgs, intent: Intent) -> Result<BuildRequest, DriverError> {
+/// `--target-dir`, `CARGO_TARGET_DIR`, `build.target-dir`, or `target` in the workspace.
+pub(super) fn target_directory(context: &Context, arguments: &CompileArgs, root: &Path) -> PathBuf {
+    match (&arguments.target_dir, &context.config.target_dir) {
+        (Some(directory), _) => context.directory.join(directory),
+        (None, Some(directory)) => directory.clone(),
+        (None, None) => root.join("target"),
+    }
+}
+
+/// What configuration says of every build.
+pub(super) fn configure(context: &Context, request: &mut BuildRequest) {
+    let config = &context.config;
+    if request.platforms.is_empty() {
+        request.platforms.clone_from(&config.build_targets);
+    }
+    request.config_profiles.clone_from(&config.profiles);
+    request.incremental = config.incremental;
+}
+
+/// What the flags ask for, and where they are silent the configuration.
+pub(super) fn request(
+    context: &Context,
+    arguments: &BuildArgs,
+    intent: Intent,
+) -> Result<BuildRequest, DriverError> {
     let targets = &arguments.targets;
     let names = |all: bool, names: &[String]| TargetNames {
         all,
@@ -247,6 +268,7 @@ pub(super) fn request(arguments: &BuildArgs, intent: Intent) -> Result<BuildRequ
         request.intent = Intent::Check { test: true };
     }
     request.platforms.clone_from(&arguments.compile.target);
+    configure(context, &mut request);
     Ok(request)
 }
 
@@ -316,13 +338,10 @@ pub(super) fn layout(
     Ok(Layout::real(prefix))
 }
 
-/// How many jobs: `-j`, `CARGO_BUILD_JOBS`, or the processors.
+/// How many jobs: `-j`, `build.jobs`, or the processors.
 pub(super) fn jobs(context: &Context, given: Option<&str>) -> Result<usize, DriverError> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let configured = context
-        .variables
-        .get("CARGO_BUILD_JOBS")
-        .map(String::as_str);
+    let configured = context.config.jobs.as_deref();
     let Some(text) = given.or(configured) else {
         return Ok(processors);
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::cli::args::InstallArgs;
-use crate::cli::build::{features, interruption, isolation, jobs, layout};
+use crate::cli::build::{configure, features, interruption, isolation, jobs, layout};
 use crate::cli::observe::BuildView;
 use crate::cli::report::FetchView;
 use crate::cli::shell::Shell;
@@ -43,6 +43,7 @@ pub(super) fn install(
             .unwrap_or_else(|| profile.to_owned()),
     );
     request.platforms.extend(arguments.target.clone());
+    configure(context, &mut request);
     let isolation = isolation(arguments.hermetic.isolation)?;
     let jobs = jobs(context, arguments.jobs.as_deref())?;
     let store = Arc::new(Store::open(&context.home)?);

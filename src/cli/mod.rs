@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser as _;
@@ -12,6 +13,9 @@ use clap::Parser as _;
 use crate::cli::args::{Cli, ColorChoice, Command, GlobalArgs};
 use crate::cli::shell::{Shell, Verbosity};
 use crate::driver::{Context, DriverError, LockMode};
+use crate::manifest::config::{
+    Config, ConfigInputs, NetworkSettings, ProgressWhen, TerminalSettings,
+};
 use crate::registry::{NetworkConfig, Proxies, Roots};
 
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
@@ -66,9 +70,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let variables = environment();
-    let shell = shell(&cli.global, &variables);
+    let config = configuration(&cli, &variables);
+    let shell = shell(
+        &cli.global,
+        config.as_ref().map(|config| &config.terminal).ok(),
+        &variables,
+    );
     let mut home = None;
-    let result = context(&cli, given, toolchain, variables, &shell).and_then(|context| {
+    let context =
+        config.and_then(|config| context(&cli, given, toolchain, variables, config, &shell));
+    let result = context.and_then(|context| {
         home = Some(context.home.clone());
         match cli.command {
             Command::Build(ref arguments) => build::build(&context, &shell, arguments, false),
@@ -127,22 +138,61 @@ fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-fn shell(global: &GlobalArgs, variables: &BTreeMap<String, String>) -> Shell {
+/// Reads cargo's configuration. What `install` builds is not the user's workspace, and what happens to lie around where
+/// the user is has no say in it: then only cargo's home counts.
+fn configuration(cli: &Cli, variables: &BTreeMap<String, String>) -> Result<Config, DriverError> {
+    let directory = working_directory()?;
+    let home = crate::driver::cargo_home(variables).map(|home| directory.join(home));
+    let start = match (&cli.command, &home) {
+        (Command::Install(_), Some(home)) => home.clone(),
+        _ => directory,
+    };
+    Ok(Config::load(&ConfigInputs {
+        start,
+        home,
+        environment: variables.clone(),
+        overrides: &cli.global.config,
+    })?)
+}
+
+fn working_directory() -> Result<PathBuf, DriverError> {
+    std::env::current_dir().map_err(|source| DriverError::File {
+        path: PathBuf::from("."),
+        verb: "read",
+        source,
+    })
+}
+
+/// The terminal as the flags want it, and where these say nothing, `[term]`.
+fn shell(
+    global: &GlobalArgs,
+    settings: Option<&TerminalSettings>,
+    variables: &BTreeMap<String, String>,
+) -> Shell {
+    let default = TerminalSettings::default();
+    let settings = settings.unwrap_or(&default);
     let verbosity = match (global.quiet, global.verbose) {
         (true, _) => Verbosity::Quiet,
+        (false, 0) if settings.quiet => Verbosity::Quiet,
+        (false, 0) if settings.verbose => Verbosity::Verbose,
         (false, 0) => Verbosity::Normal,
         (false, 1) => Verbosity::Verbose,
         (false, _) => Verbosity::VeryVerbose,
     };
-    let configured = variables.get("CARGO_TERM_COLOR").map(String::as_str);
-    let colors = match (global.color, configured) {
-        (Some(ColorChoice::Always), _) | (None, Some("always")) => Some(true),
-        (Some(ColorChoice::Never), _) | (None, Some("never")) => Some(false),
-        _ => None,
+    let colors = match global.color {
+        Some(ColorChoice::Always) => Some(true),
+        Some(ColorChoice::Never) => Some(false),
+        Some(ColorChoice::Auto) => None,
+        None => settings.color,
     };
     let dumb =
         variables.get("TERM").is_some_and(|term| term == "dumb") || variables.contains_key("CI");
-    Shell::new(verbosity, colors, !dumb && std::io::stderr().is_terminal())
+    let progress = match settings.progress {
+        ProgressWhen::Never => false,
+        ProgressWhen::Always => true,
+        ProgressWhen::Auto => !dumb && std::io::stderr().is_terminal(),
+    };
+    Shell::new(verbosity, colors, progress)
 }
 
 fn context(
@@ -150,6 +200,7 @@ fn context(
     arguments: Vec<String>,
     toolchain: Option<String>,
     variables: BTreeMap<String, String>,
+    config: Config,
     shell: &Shell,
 ) -> Result<Context, DriverError> {
     let global = &cli.global;
@@ -157,11 +208,7 @@ fn context(
         message: message.to_owned(),
         help: Some(help.to_owned()),
     };
-    let directory = std::env::current_dir().map_err(|source| DriverError::File {
-        path: PathBuf::from("."),
-        verb: "read",
-        source,
-    })?;
+    let directory = working_directory()?;
     let home = match &global.kiln_home {
         Some(home) => directory.join(home),
         None => default_home(&variables).ok_or_else(|| {
@@ -198,12 +245,10 @@ fn context(
         verb: "read",
         source,
     })?;
-    let set = |name: &str| {
-        variables
-            .get(name)
-            .is_some_and(|value| value == "true" || value == "1")
-    };
-    let offline = global.offline || global.frozen || set("CARGO_NET_OFFLINE");
+    let offline = global.offline || global.frozen || config.network.offline;
+    for warning in &config.warnings {
+        shell.warning(warning);
+    }
     let lock = if global.frozen {
         LockMode::Demand("--frozen")
     } else if global.locked {
@@ -215,7 +260,7 @@ fn context(
     };
     shell.verbose_status("Store", &home.display().to_string());
     Ok(Context {
-        network: network(&variables, offline),
+        network: network(&config.network, &variables, offline),
         home,
         directory,
         manifest_path,
@@ -224,6 +269,7 @@ fn context(
         program,
         lock,
         toolchain: toolchain.or_else(|| cli.command.toolchain()),
+        config: Arc::new(config),
     })
 }
 
@@ -240,46 +286,39 @@ fn default_home(variables: &BTreeMap<String, String>) -> Option<PathBuf> {
         .map(|cache| cache.join("kiln"))
 }
 
-/// Proxies, certificates and limits, from the variables that users of cargo and curl know.
-fn network(variables: &BTreeMap<String, String>, offline: bool) -> NetworkConfig {
+/// Proxies, certificates and limits, from configuration and from the variables that users of curl know.
+fn network(
+    settings: &NetworkSettings,
+    variables: &BTreeMap<String, String>,
+    offline: bool,
+) -> NetworkConfig {
     let mut config = NetworkConfig {
         offline,
         ..NetworkConfig::default()
     };
-    let number = |name: &str| {
-        variables
-            .get(name)
-            .and_then(|value| value.parse::<u32>().ok())
-    };
-    if let Some(seconds) = number("CARGO_HTTP_TIMEOUT").or_else(|| number("HTTP_TIMEOUT")) {
-        config.timeout = Duration::from_secs(seconds.into());
+    if let Some(seconds) = settings.timeout_seconds {
+        config.timeout = Duration::from_secs(seconds);
     }
-    if let Some(retries) = number("CARGO_NET_RETRY") {
+    if let Some(retries) = settings.retry {
         config.retries = retries;
     }
-    if let Some(bytes) = number("CARGO_HTTP_LOW_SPEED_LIMIT") {
+    if let Some(bytes) = settings.low_speed_bytes {
         config.low_speed_bytes = bytes;
     }
-    if variables
-        .get("CARGO_HTTP_MULTIPLEXING")
-        .is_some_and(|value| value == "false")
-    {
-        config.multiplexing = false;
+    if let Some(multiplexing) = settings.multiplexing {
+        config.multiplexing = multiplexing;
     }
-    config.proxies = Proxies::from_variables(
-        variables.get("CARGO_HTTP_PROXY").map(String::as_str),
-        |name| variables.get(name).cloned(),
-    );
-    let file = |name: &str| {
-        variables
-            .get(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let more: Vec<PathBuf> = ["CARGO_HTTP_CAINFO", "CURL_CA_BUNDLE"]
-        .into_iter()
-        .filter_map(file)
-        .collect();
+    if let Some(agent) = &settings.user_agent {
+        config.user_agent.clone_from(agent);
+    }
+    config.proxies = Proxies::from_variables(settings.proxy.as_deref(), |name| {
+        variables.get(name).cloned()
+    });
+    let curl = variables
+        .get("CURL_CA_BUNDLE")
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from);
+    let more: Vec<PathBuf> = settings.cainfo.iter().cloned().chain(curl).collect();
     if !more.is_empty() {
         config.roots = Roots::SystemAnd(more);
     }

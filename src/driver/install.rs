@@ -244,7 +244,8 @@ pub fn root(context: &Context, given: Option<PathBuf>) -> Result<PathBuf, Driver
                 .get("CARGO_INSTALL_ROOT")
                 .map(PathBuf::from)
         })
-        .or_else(|| super::cargo_home(context))
+        .or_else(|| context.config.install_root.clone())
+        .or_else(|| super::cargo_home(&context.variables))
         .ok_or_else(|| DriverError::Request {
             message: "there is no place to install to".to_owned(),
             help: Some("say `--root DIR`".to_owned()),

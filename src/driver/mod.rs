@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::diag::{Report, Snippet};
 use crate::registry::Event;
@@ -42,6 +43,8 @@ pub struct Context {
     pub network: crate::registry::NetworkConfig,
     /// The toolchain that the user named.
     pub toolchain: Option<String>,
+    /// Cargo's configuration: its files, `CARGO_*` and `--config`.
+    pub config: Arc<crate::manifest::config::Config>,
 }
 
 /// Whether `Cargo.lock` may change.
@@ -150,6 +153,8 @@ macro_rules! stages {
 }
 
 stages! {
+    /// Reading configuration.
+    Config(crate::manifest::config::ConfigError) = "config",
     /// Reading manifests.
     Manifest(crate::manifest::ManifestError) = "manifest",
     /// Reading the lock.
@@ -222,6 +227,9 @@ impl DriverError {
             }
             DriverError::Registry(error) => report = error.report(),
             DriverError::Source(error) => report = error.report(),
+            DriverError::Config(error) => {
+                report.snippet = error.place().map(|place| snippet(place, &report.message))
+            }
             DriverError::Manifest(error) => {
                 report.snippet = error.place().map(|place| snippet(place, &report.message))
             }
@@ -235,8 +243,8 @@ impl DriverError {
 }
 
 /// cargo's own directory: `CARGO_HOME`, or `~/.cargo`.
-fn cargo_home(context: &Context) -> Option<PathBuf> {
-    let variable = |name: &str| context.variables.get(name).map(PathBuf::from);
+pub fn cargo_home(variables: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let variable = |name: &str| variables.get(name).map(PathBuf::from);
     variable("CARGO_HOME").or_else(|| variable("HOME").map(|home| home.join(".cargo")))
 }
 

@@ -1,11 +1,12 @@
 //! A build whose every input is as it was when it last succeeded has nothing to do, and is recognised before it is
 //! planned.
 //!
-//! Planning is pure, so its outcome is known where its inputs are: the manifests, the lock, the policy, the content of
-//! the packages on disk, and the toolchains. They are asked for by the same functions as in any build (each remembers
-//! digests by the identity of files), and compared with those of the record that the last build of the same command
-//! line left. What a registry's or a repository's package holds follows from the lock. Then the artifacts have to be
-//! what they were. If anything differs, or cannot be told, the build is planned as usual: a record is never needed.
+//! Planning is pure, so its outcome is known where its inputs are: the manifests, the lock, the policy, the
+//! configuration, the content of the packages on disk, and the toolchains. They are asked for by the same functions as
+//! in any build (each remembers digests by the identity of files), and compared with those of the record that the last
+//! build of the same command line left. What a registry's or a repository's package holds follows from the lock. Then the
+//! artifacts have to be what they were. If anything differs, or cannot be told, the build is planned as usual: a record
+//! is never needed.
 //!
 //! ```text
 //! <home>/builds/<BLAKE3 of kiln, its arguments, directory and environment>    a record, as JSON
@@ -205,7 +206,7 @@ impl State {
         let workspace = resolution::load(context)?;
         let rust = planning::rust_toolchain(context, store, &workspace.root, targets)?;
         let c = planning::c_toolchain(store, &rust)?;
-        let front = front(&workspace, &rust, &c, options);
+        let front = front(context, &workspace, &rust, &c, options);
         Ok(Self {
             front,
             workspace,
@@ -216,6 +217,7 @@ impl State {
 
 /// Digest of everything that planning reads besides the content of packages.
 fn front(
+    context: &Context,
     workspace: &Workspace,
     rust: &RustToolchain,
     c: &CToolchain,
@@ -243,6 +245,7 @@ fn front(
             .values()
             .map(|package| package.manifest_path.clone()),
     );
+    files.extend(context.config.files.iter().cloned());
     for file in files {
         add(file.as_os_str().as_encoded_bytes());
         match std::fs::read(&file) {

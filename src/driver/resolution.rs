@@ -61,14 +61,11 @@ pub fn lock_as_it_is(workspace: &Workspace) -> Result<Option<LocatedLock>, Drive
 /// What reading manifests needs to know of the context.
 pub fn manifest_context(context: &Context) -> ManifestContext {
     let mut barriers: Vec<PathBuf> = Vec::new();
-    if let Some(home) = crate::driver::cargo_home(context) {
+    if let Some(home) = crate::driver::cargo_home(&context.variables) {
         barriers.push(home);
     }
     barriers.push(context.home.clone());
-    ManifestContext {
-        barriers,
-        ..ManifestContext::default()
-    }
+    context.config.manifest_context(barriers)
 }
 
 /// Decides every dependency of `workspace`: by its lock, or anew where the lock is missing or does not fit and may be
@@ -104,14 +101,15 @@ pub fn resolve(
 
 /// Chooses versions, keeping what the previous lock says as far as it fits, and writes the lock.
 pub fn regenerate(
-    _context: &Context,
+    context: &Context,
     workspace: Workspace,
     previous: Option<(Lock, String)>,
     rustc: &semver::Version,
     registries: &mut Registries<'_>,
 ) -> Result<Resolved, DriverError> {
     let located = previous.as_ref().map(|(lock, _)| lock.locate(&workspace));
-    let options = Options::new(rustc.clone());
+    let mut options = Options::new(rustc.clone());
+    options.honor_rust_version = context.config.honor_rust_version();
     let resolve = fresh(&workspace, located.as_ref(), registries, &options)?;
     let before = previous.as_ref().map(|(lock, text)| (lock, text.as_str()));
     let path = workspace.lock_path();

@@ -69,7 +69,9 @@ pub fn load(
     choice: &Choice,
     targets: &[String],
 ) -> Result<RustToolchain, ToolchainError> {
+    // `host-tuple` is the host, which is probed anyway.
     let mut wanted: Vec<String> = targets.to_vec();
+    wanted.retain(|triple| triple != "host-tuple");
     wanted.extend(choice.targets.iter().cloned());
     wanted.sort();
     wanted.dedup();

@@ -9,6 +9,7 @@
 mod registry;
 
 mod builds;
+mod configuration;
 mod errors;
 mod messages;
 mod repetition;

@@ -45,6 +45,14 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// Where in a file it is wrong, if that is known.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Toml { place, .. } => Some(place),
+            _ => None,
+        }
+    }
+
     /// What to do about it.
     pub fn help(&self) -> Option<String> {
         match self {

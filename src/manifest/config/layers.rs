@@ -10,6 +10,7 @@ use crate::manifest::paths::normalize;
 use crate::manifest::text::Place;
 
 /// All of the configuration.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Layers {
     /// Files and `--config`; variables are looked up when their key is.
     pub(super) root: Table,
@@ -17,6 +18,8 @@ pub(super) struct Layers {
     pub(super) warnings: Vec<String>,
     environment: BTreeMap<String, String>,
     start: PathBuf,
+    /// The files in cargo's home: those of the user, not of a checkout.
+    of_user: HashSet<PathBuf>,
 }
 
 /// How deep `include` may go.
@@ -31,10 +34,11 @@ impl Layers {
             environment: inputs
                 .environment
                 .iter()
-                .filter(|(name, _)| name.starts_with("CARGO_"))
+                .filter(|(name, _)| name.starts_with("CARGO_") || name.starts_with("RUST"))
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
             start: inputs.start.clone(),
+            of_user: HashSet::new(),
         };
         let mut directories: Vec<PathBuf> = inputs
             .start
@@ -49,7 +53,10 @@ impl Layers {
         // The more significant are put over the less.
         for directory in directories.iter().rev() {
             if let Some(path) = layers.file_in(directory) {
-                let table = layers.file(&path, 0)?;
+                let table = layers.file(&path, 0, &Origin::File)?;
+                if inputs.home.as_ref() == Some(directory) {
+                    layers.of_user.extend(layers.files.iter().cloned());
+                }
                 merge(&mut layers.root, table, "")?;
             }
         }
@@ -84,7 +91,13 @@ impl Layers {
         Some(old)
     }
 
-    fn file(&mut self, path: &Path, depth: usize) -> Result<Table, ConfigError> {
+    /// The table of one file and of what it includes; `origin` makes the origin of its values.
+    fn file(
+        &mut self,
+        path: &Path,
+        depth: usize,
+        origin_of: &dyn Fn(Arc<PathBuf>) -> Origin,
+    ) -> Result<Table, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
@@ -93,7 +106,7 @@ impl Layers {
             place: Box::new(Place::new(path, &text, error.span().unwrap_or(0..0))),
             message: error.message().to_owned(),
         })?;
-        let origin = Origin::File(Arc::new(path.to_owned()));
+        let origin = origin_of(Arc::new(path.to_owned()));
         let mut table = table_of(table, &origin);
         // What a file includes lies below the file itself; the later of two includes lies over the earlier.
         let mut root = Table::new();
@@ -107,7 +120,7 @@ impl Layers {
                 if is_optional && !file.exists() {
                     continue;
                 }
-                let included = self.file(&file, depth + 1)?;
+                let included = self.file(&file, depth + 1, origin_of)?;
                 merge(&mut root, included, "")?;
             }
         }
@@ -118,7 +131,7 @@ impl Layers {
 
     fn argument(&mut self, argument: &str) -> Result<Table, ConfigError> {
         if let Some(path) = names_file(&self.start.clone(), argument) {
-            return self.file(&path, 0);
+            return self.file(&path, 0, &|path| Origin::Override(Some(path)));
         }
         let error = |message: &str| ConfigError::Override {
             argument: argument.to_owned(),
@@ -138,10 +151,11 @@ impl Layers {
         if argument.trim_start().starts_with(['[', '#']) || argument.contains('\n') {
             return Err(error("it is not `key=value`"));
         }
-        Ok(table_of(table, &Origin::Override))
+        Ok(table_of(table, &Origin::Override(None)))
     }
 
-    fn find(&self, key: &[&str]) -> Option<&Value> {
+    /// What files and `--config` say of `key`.
+    pub(super) fn find(&self, key: &[&str]) -> Option<&Value> {
         let (last, tables) = key.split_last()?;
         let mut table = &self.root;
         for name in tables {
@@ -153,17 +167,45 @@ impl Layers {
     /// Whether `--config` sets the key, which then goes over the environment.
     pub(super) fn is_overridden(&self, key: &[&str]) -> bool {
         self.find(key)
-            .is_some_and(|value| *value.origin() == Origin::Override)
+            .is_some_and(|value| matches!(value.origin(), Origin::Override(_)))
     }
 
-    /// The variable for `key`, unless `--config` sets the key.
-    fn variable(&self, key: &[&str]) -> Option<(&String, Origin)> {
+    /// Where the value of `key` comes from, for messages about it.
+    pub(super) fn origin(&self, key: &[&str]) -> Origin {
+        let variable = self.variable(key).map(|(_, origin)| origin);
+        variable
+            .or_else(|| self.find(key).map(|value| value.origin().clone()))
+            .unwrap_or(Origin::Override(None))
+    }
+
+    /// The directory that the user is in.
+    pub(super) fn start(&self) -> &Path {
+        &self.start
+    }
+
+    /// Whether a checkout says so, not the user.
+    pub(super) fn is_of_checkout(&self, origin: &Origin) -> bool {
+        matches!(origin, Origin::File(path) if !self.of_user.contains(&**path))
+    }
+
+    /// A variable by its own name: one of `CARGO_*` or `RUST*`.
+    pub(super) fn raw_variable(&self, name: &str) -> Option<String> {
+        self.environment.get(name).cloned()
+    }
+
+    /// The variable for `key`.
+    fn any_variable(&self, key: &[&str]) -> Option<(&String, Origin)> {
         let name = format!(
             "CARGO_{}",
             key.join("_").to_uppercase().replace(['-', '.'], "_")
         );
         let value = self.environment.get(&name)?;
-        (!self.is_overridden(key)).then_some((value, Origin::Environment(name)))
+        Some((value, Origin::Environment(name)))
+    }
+
+    /// The variable for `key`, unless `--config` sets the key.
+    fn variable(&self, key: &[&str]) -> Option<(&String, Origin)> {
+        self.any_variable(key).filter(|_| !self.is_overridden(key))
     }
 
     /// What the variable for `key` says, as the kind of value that it looks like.
@@ -253,44 +295,107 @@ impl Layers {
                 .map_err(|_| origin.error(&key.join("."), format!("`{text}` is not a number")));
         }
         match self.find(key) {
-            // Cargo also takes `jobs = "default"`.
-            None | Some(Value::Scalar(toml::Value::String(_), _)) => Ok(None),
+            None => Ok(None),
             Some(Value::Scalar(toml::Value::Integer(value), _)) => Ok(Some(*value)),
             Some(other) => Self::wrong(key, other, "a number"),
         }
     }
 
-    /// A list of strings: a list, or a string of words. The variable's words come after those of files.
+    /// A number or a string, as text.
+    pub(super) fn number_or_text(
+        &self,
+        key: &[&str],
+    ) -> Result<Option<(String, Origin)>, ConfigError> {
+        match self.find(key) {
+            Some(Value::Scalar(toml::Value::Integer(number), origin))
+                if self.variable(key).is_none() =>
+            {
+                Ok(Some((number.to_string(), origin.clone())))
+            }
+            _ => self.string(key),
+        }
+    }
+
+    /// A list of strings: a list, or a string of words. The variable's words come after those of files and before those
+    /// of `--config`.
     pub(super) fn list(&self, key: &[&str]) -> Result<Option<Vec<String>>, ConfigError> {
-        let words = |text: &str| {
-            text.split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        };
-        let mut list = match self.find(key) {
-            None => None,
-            Some(Value::Scalar(toml::Value::String(text), _)) => Some(words(text)),
+        let variable = self.any_variable(key);
+        let mut list: Vec<(Origin, String)> = Vec::new();
+        let found = self.find(key);
+        match found {
+            None => {}
+            Some(Value::Scalar(toml::Value::String(text), origin)) => {
+                list.extend(words(text).map(|word| (origin.clone(), word)));
+            }
             Some(Value::List(entries, _)) => {
-                let mut list = Vec::with_capacity(entries.len());
                 for (entry, origin) in entries {
-                    match entry {
-                        toml::Value::String(text) => list.push(text.clone()),
-                        _ => {
-                            return Err(origin.error(
-                                &key.join("."),
-                                "the list holds something that is no string",
-                            ));
-                        }
-                    }
+                    list.push((origin.clone(), string_entry(key, entry, origin)?));
                 }
-                Some(list)
             }
             Some(other) => return Self::wrong(key, other, "a string or a list of strings"),
         };
-        if let Some((text, _)) = self.variable(key) {
-            list.get_or_insert_default().extend(words(text));
+        if let Some((text, origin)) = &variable {
+            list.extend(words(text).map(|word| (origin.clone(), word)));
         }
-        Ok(list)
+        // A stable sort: files stay in their order.
+        list.sort_by_key(|(origin, _)| match origin {
+            Origin::File(_) => 0,
+            Origin::Environment(_) => 1,
+            Origin::Override(_) => 2,
+        });
+        let is_said = found.is_some() || variable.is_some();
+        Ok(is_said.then(|| list.into_iter().map(|(_, word)| word).collect()))
+    }
+
+    /// One string, or a list of them; only lists are joined.
+    pub(super) fn one_or_many(&self, key: &[&str]) -> Result<Vec<String>, ConfigError> {
+        match self.find(key) {
+            None | Some(Value::Scalar(..)) => Ok(self
+                .string(key)?
+                .map(|(text, _)| text)
+                .into_iter()
+                .collect()),
+            Some(_) => Ok(self.list(key)?.unwrap_or_default()),
+        }
+    }
+
+    /// The words of one command line, a string or a list, which are never joined with those of another place.
+    pub(super) fn words(&self, key: &[&str]) -> Result<Option<Vec<String>>, ConfigError> {
+        if let Some((text, _)) = self.variable(key) {
+            return Ok(Some(words(text).collect()));
+        }
+        match self.find(key) {
+            None => Ok(None),
+            Some(Value::Scalar(toml::Value::String(text), _)) => Ok(Some(words(text).collect())),
+            Some(Value::List(entries, _)) => entries
+                .iter()
+                .map(|(entry, origin)| string_entry(key, entry, origin))
+                .collect::<Result<_, _>>()
+                .map(Some),
+            Some(other) => Self::wrong(key, other, "a string or a list of strings"),
+        }
+    }
+
+    /// A string of files or `--config`; variables do not count.
+    pub(super) fn file_string(&self, key: &[&str]) -> Result<Option<String>, ConfigError> {
+        match self.find(key) {
+            None => Ok(None),
+            Some(Value::Scalar(toml::Value::String(text), _)) => Ok(Some(text.clone())),
+            Some(other) => Self::wrong(key, other, "a string"),
+        }
+    }
+
+    /// A list of strings, or one string that is one entry, of files or `--config`; variables do not count.
+    pub(super) fn file_list(&self, key: &[&str]) -> Result<Vec<String>, ConfigError> {
+        match self.find(key) {
+            None => Ok(Vec::new()),
+            Some(Value::Scalar(toml::Value::String(text), _)) => Ok(vec![text.clone()]),
+            Some(Value::List(entries, _)) => entries
+                .iter()
+                .map(|(entry, origin)| string_entry(key, entry, origin))
+                .collect(),
+            Some(other) => Self::wrong(key, other, "a string or a list of strings"),
+        }
     }
 
     /// The table at `key` as plain TOML, empty where there is none, and where it comes from.
@@ -305,6 +410,17 @@ impl Layers {
                 _ => Self::wrong(key, value, "a table"),
             },
         }
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = String> {
+    text.split_whitespace().map(str::to_owned)
+}
+
+fn string_entry(key: &[&str], entry: &toml::Value, origin: &Origin) -> Result<String, ConfigError> {
+    match entry {
+        toml::Value::String(text) => Ok(text.clone()),
+        _ => Err(origin.error(&key.join("."), "the list holds something that is no string")),
     }
 }
 

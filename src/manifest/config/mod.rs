@@ -1,29 +1,37 @@
 //! Cargo's configuration as far as kiln heeds it: `.cargo/config.toml` of the directories from where the user is up to
 //! the root, then cargo's home, under the environment's `CARGO_…` and over it all `--config`.
 //!
-//! [`Config::load`] reads the files and takes everything else as values. What would let a file choose programs that
-//! run or variables that actions see (`build.rustc`, wrappers, linkers, runners, `[env]`) is not heeded but listed in
-//! [`Config::ignored`], so that the user can be told.
+//! [`Config::load`] reads the files and takes everything else as values. Nothing is decided here: which programs a file
+//! may name, and which variables reach an action, is a matter of `driver`, which is told where each comes from
+//! ([`ConfiguredProgram::by_checkout`]).
 
 mod error;
+mod flags;
 mod layers;
+mod programs;
+mod settings;
 mod value;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cargo_platform::{Cfg, CfgExpr};
 use cargo_util_schemas::manifest::TomlProfile;
 
 use self::layers::Layers;
-use self::value::{Table, Value};
+use self::value::Origin;
 use super::model::BuildProfiles;
+use super::paths::normalize;
 use super::profiles::check_profile;
 use super::read::ManifestContext;
 use super::source_text::{git_source, registry_from_index};
 use crate::package::{GitReference, SourceId};
 
 pub use error::ConfigError;
+pub use flags::FlagsFor;
+pub use programs::{
+    ConfiguredProgram, ConfiguredRunner, ConfiguredVariable, LinksOverride, ProgramName,
+};
+pub use settings::{NetworkSettings, ProgressWhen, TerminalSettings};
 
 /// A `[source.NAME]` table: what it is, and what takes its place.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -63,10 +71,16 @@ pub struct Config {
     pub build_targets: Vec<String>,
     /// `build.target-dir`, absolute.
     pub target_dir: Option<PathBuf>,
-    /// `build.jobs`, as stated: negative numbers are relative to the number of processors.
-    pub jobs: Option<i32>,
-    /// `net.offline`
-    pub offline: bool,
+    /// `build.jobs`, as stated: a number (negative ones are relative to the number of processors) or `default`.
+    pub jobs: Option<String>,
+    /// `build.incremental`, or `CARGO_INCREMENTAL`.
+    pub incremental: Option<bool>,
+    /// `[http]` and `[net]`.
+    pub network: NetworkSettings,
+    /// `[term]`
+    pub terminal: TerminalSettings,
+    /// `install.root`, absolute.
+    pub install_root: Option<PathBuf>,
     /// `[registries.NAME] index`
     pub registries: BTreeMap<String, SourceId>,
     /// `registry.default`
@@ -77,24 +91,9 @@ pub struct Config {
     pub profiles: BTreeMap<String, TomlProfile>,
     /// `resolver.incompatible-rust-versions`
     pub incompatible_rust_versions: Option<IncompatibleRustVersions>,
-    /// Keys that cargo would heed and kiln does not, with the file that sets them: `build.rustc (in /…/config.toml)`.
-    pub ignored: Vec<String>,
     /// What the user is to be told besides.
     pub warnings: Vec<String>,
-    rustflags: Rustflags,
-}
-
-/// Flags for rustc by where they come from.
-#[derive(Debug, Clone, Default, PartialEq)]
-struct Rustflags {
-    /// `CARGO_ENCODED_RUSTFLAGS`, else `RUSTFLAGS`.
-    environment: Option<Vec<String>>,
-    /// `target.TRIPLE.rustflags` and `target.'cfg(…)'.rustflags`.
-    target: BTreeMap<String, Vec<String>>,
-    /// `CARGO_TARGET_TRIPLE_RUSTFLAGS` by the triple as the variable spells it, for triples that no file mentions.
-    target_variables: BTreeMap<String, Vec<String>>,
-    /// `build.rustflags`
-    build: Option<Vec<String>>,
+    layers: Layers,
 }
 
 /// Where configuration comes from.
@@ -117,21 +116,29 @@ impl Config {
         let mut config = Self {
             files: layers.files.clone(),
             warnings: layers.warnings.clone(),
-            build_targets: layers.list(&["build", "target"])?.unwrap_or_default(),
-            offline: layers.boolean(&["net", "offline"])?.unwrap_or(false),
+            build_targets: layers.one_or_many(&["build", "target"])?,
+            network: NetworkSettings::read(&layers, |name| inputs.environment.get(name).cloned())?,
+            terminal: TerminalSettings::read(&layers)?,
+            install_root: layers.path(&["install", "root"])?,
             default_registry: layers
                 .string(&["registry", "default"])?
                 .map(|(text, _)| text),
             ..Self::default()
         };
         config.jobs = layers
-            .integer(&["build", "jobs"])?
-            .and_then(|jobs| i32::try_from(jobs).ok());
+            .number_or_text(&["build", "jobs"])?
+            .map(|(text, _)| text);
+        config.incremental = match inputs.environment.get("CARGO_INCREMENTAL") {
+            Some(text) => Some(text == "1"),
+            None => layers.boolean(&["build", "incremental"])?,
+        };
         config.target_dir = match inputs.environment.get("CARGO_TARGET_DIR") {
-            Some(path) if !path.is_empty() && !layers.is_overridden(&["build", "target-dir"]) => {
-                Some(inputs.start.join(path))
+            Some(path) if path.is_empty() => {
+                return Err(Origin::Environment("CARGO_TARGET_DIR".to_owned())
+                    .error("build.target-dir", "it is empty"));
             }
-            _ => layers.path(&["build", "target-dir"])?,
+            Some(path) => Some(normalize(&inputs.start.join(path))),
+            None => layers.path(&["build", "target-dir"])?,
         };
         config.incompatible_rust_versions =
             match layers.string(&["resolver", "incompatible-rust-versions"])? {
@@ -150,8 +157,8 @@ impl Config {
         config.registries = registries(&layers)?;
         config.sources = sources(&layers)?;
         config.profiles = profiles(&layers, &mut config.warnings)?;
-        config.rustflags = rustflags(&layers, &inputs.environment)?;
-        config.ignored = ignored(&layers.root);
+        config.layers = layers;
+        config.check()?;
         Ok(config)
     }
 
@@ -163,28 +170,38 @@ impl Config {
         }
     }
 
-    /// The flags for a unit that is compiled for `triple`, whose cfg values are `cfg`. The first of these that says
-    /// anything counts: the environment, `[target]`, `[build]`.
-    pub fn rustflags(&self, triple: &str, cfg: &[Cfg]) -> Vec<String> {
-        if let Some(flags) = &self.rustflags.environment {
-            return flags.clone();
-        }
-        let mut flags = self
-            .rustflags
-            .target
-            .get(triple)
-            .cloned()
-            .unwrap_or_default();
-        for (key, more) in &self.rustflags.target {
-            if CfgExpr::matches_key(key, cfg) {
-                flags.extend(more.iter().cloned());
+    /// Finds what is wrong in tables that are looked at later, so that it is said at once.
+    fn check(&self) -> Result<(), ConfigError> {
+        for target in self.layers.keys(&["target"]) {
+            for flags in ["rustflags", "rustdocflags"] {
+                self.layers.list(&["target", &target, flags])?;
+            }
+            self.layers.string(&["target", &target, "linker"])?;
+            self.layers.words(&["target", &target, "runner"])?;
+            if !target.starts_with("cfg(") {
+                self.links_overrides(&target)?;
             }
         }
-        if flags.is_empty() {
-            self.rustflags.build.clone().unwrap_or_default()
-        } else {
-            flags
+        for flags in ["rustflags", "rustdocflags"] {
+            self.layers.list(&["build", flags])?;
         }
+        self.environment().map(|_| ())
+    }
+
+    /// Whether `rust-version` counts in the choice of versions, where something is said about it.
+    pub fn honor_rust_version(&self) -> Option<bool> {
+        let choice = self.incompatible_rust_versions?;
+        Some(choice == IncompatibleRustVersions::Fallback)
+    }
+
+    /// The alias `name` of `[alias]`: the words that it stands for.
+    pub fn alias(&self, name: &str) -> Result<Option<Vec<String>>, ConfigError> {
+        self.layers.words(&["alias", name])
+    }
+
+    /// The names of `[alias]`.
+    pub fn aliases(&self) -> Vec<String> {
+        self.layers.keys(&["alias"])
     }
 
     /// `manifest`'s profiles under those of the configuration.
@@ -356,91 +373,6 @@ fn profiles(
         profiles.insert(name, profile);
     }
     Ok(profiles)
-}
-
-fn rustflags(
-    layers: &Layers,
-    environment: &BTreeMap<String, String>,
-) -> Result<Rustflags, ConfigError> {
-    let words = |text: &str, separator: char| {
-        text.split(separator)
-            .filter(|word| !word.is_empty())
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    let from_environment = match environment.get("CARGO_ENCODED_RUSTFLAGS") {
-        Some(text) if text.is_empty() => Some(Vec::new()),
-        Some(text) => Some(text.split('\x1f').map(str::to_owned).collect()),
-        None => environment.get("RUSTFLAGS").map(|text| {
-            words(text, ' ')
-                .iter()
-                .map(|word| word.trim().to_owned())
-                .collect()
-        }),
-    };
-    let mut target = BTreeMap::new();
-    for name in layers.keys(&["target"]) {
-        if let Some(flags) = layers.list(&["target", &name, "rustflags"])? {
-            target.insert(name, flags);
-        }
-    }
-    let target_variables = environment
-        .iter()
-        .filter_map(|(name, text)| {
-            let triple = name
-                .strip_prefix("CARGO_TARGET_")?
-                .strip_suffix("_RUSTFLAGS")?;
-            let flags = text.split_whitespace().map(str::to_owned).collect();
-            Some((triple.to_owned(), flags))
-        })
-        .collect();
-    Ok(Rustflags {
-        environment: from_environment,
-        target,
-        target_variables,
-        build: layers.list(&["build", "rustflags"])?,
-    })
-}
-
-/// The keys under which a file would choose programs, variables or sources that kiln takes from elsewhere.
-fn ignored(root: &Table) -> Vec<String> {
-    let build = [
-        "rustc",
-        "rustc-wrapper",
-        "rustc-workspace-wrapper",
-        "rustdoc",
-        "rustdocflags",
-        "incremental",
-    ];
-    let mut ignored = Vec::new();
-    let mut add = |key: String, value: &Value| {
-        ignored.push(format!("{key} (in {})", value.origin()));
-    };
-    for (key, value) in root {
-        match (key.as_str(), value.as_table()) {
-            ("build", Some(table)) => {
-                for (key, value) in table
-                    .iter()
-                    .filter(|(key, _)| build.contains(&key.as_str()))
-                {
-                    add(format!("build.{key}"), value);
-                }
-            }
-            ("target", Some(table)) => {
-                for (target, value) in table {
-                    let keys = value.as_table().into_iter().flatten();
-                    for (key, value) in keys.filter(|(key, _)| key.as_str() != "rustflags") {
-                        add(format!("target.{target}.{key}"), value);
-                    }
-                }
-            }
-            ("env" | "patch" | "paths" | "host" | "unstable" | "target-applies-to-host", _) => {
-                add(key.clone(), value);
-            }
-            _ => {}
-        }
-    }
-    ignored
 }
 
 /// Whether `path` is the name of a file rather than `key=value`: cargo asks the file system first.

@@ -1,5 +1,7 @@
 use std::str::FromStr;
 
+use cargo_platform::Cfg;
+
 use super::*;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
@@ -54,10 +56,13 @@ fn the_nearer_file_goes_over_the_farther() {
     let config = config.expect("valid");
     assert_eq!(config.build_targets, ["far"]);
     assert_eq!(config.target_dir, Some(root.join("w/mid")));
-    assert!(config.offline);
-    assert_eq!(config.jobs, Some(-1));
+    assert!(config.network.offline);
+    assert_eq!(config.jobs, Some("-1".to_owned()));
     assert_eq!(config.default_registry.as_deref(), Some("r"));
-    assert_eq!(config.rustflags("x", &[]), ["-A", "-B", "-C"]);
+    assert_eq!(
+        config.rustflags("x", &[]).expect("valid"),
+        ["-A", "-B", "-C"]
+    );
     assert_eq!(config.files.len(), 3);
     assert!(config.files[0].starts_with(root.join("w/p")));
 }
@@ -81,7 +86,7 @@ fn variables_go_over_files_and_arguments_over_both() {
     let (root, config) = load(&file, &environment, &[]);
     let config = config.expect("valid");
     assert_eq!(config.target_dir, Some(root.join("w/p/b")));
-    assert!(config.offline);
+    assert!(config.network.offline);
     assert!(config.registries.contains_key("my-reg"));
     assert_eq!(config.profiles.len(), 2);
 
@@ -92,8 +97,9 @@ fn variables_go_over_files_and_arguments_over_both() {
     ];
     let (root, config) = load(&file, &environment, &arguments);
     let config = config.expect("valid");
-    assert_eq!(config.target_dir, Some(root.join("w/p/c")));
-    assert!(!config.offline);
+    // This one variable is not `CARGO_BUILD_TARGET_DIR`, and goes over all.
+    assert_eq!(config.target_dir, Some(root.join("w/p/b")));
+    assert!(!config.network.offline);
     assert_eq!(
         config.profiles["release"].lto,
         Some(cargo_util_schemas::manifest::StringOrBool::Bool(true))
@@ -110,10 +116,12 @@ fn the_first_place_that_has_rustflags_counts() {
     let (_, config) = load(&file, &[], &[]);
     let config = config.expect("valid");
     assert_eq!(
-        config.rustflags("x86_64-unknown-linux-gnu", &unix),
+        config
+            .rustflags("x86_64-unknown-linux-gnu", &unix)
+            .expect("valid"),
         ["-t", "-u"]
     );
-    assert_eq!(config.rustflags("other", &[]), ["-b", "-c"]);
+    assert_eq!(config.rustflags("other", &[]).expect("valid"), ["-b", "-c"]);
 
     let cases: [(Pairs<'_>, &[&str]); 4] = [
         (
@@ -135,7 +143,8 @@ fn the_first_place_that_has_rustflags_counts() {
         assert_eq!(
             config
                 .expect("valid")
-                .rustflags("x86_64-unknown-linux-gnu", &unix),
+                .rustflags("x86_64-unknown-linux-gnu", &unix)
+                .expect("valid"),
             expected
         );
     }
@@ -173,20 +182,85 @@ fn files_include_files() {
         &[],
     );
     let config = config.expect("valid");
-    assert!(!config.offline);
+    assert!(!config.network.offline);
     assert_eq!(config.default_registry.as_deref(), Some("one"));
 }
 
 #[test]
-fn what_is_not_heeded_is_listed() {
-    let text = "build.rustc-wrapper = 'x'\nbuild.jobs = 2\n[env]\nA = 'b'\n[target.t]\nlinker = 'l'\nrustflags = []\n[alias]\nb = 'build'\n";
-    let (_, config) = load(&[("w/.cargo/config.toml", text)], &[], &[]);
-    let ignored = config.expect("valid").ignored;
-    let keys: Vec<_> = ignored
+fn programs_and_variables() {
+    let unix = [Cfg::from_str("unix").expect("a cfg")];
+    let text = "build.rustc-wrapper = 'x'\n[env]\nB = { value = 'rel', relative = true, force = true }\nA = 'b'\n\
+                [target.t]\nlinker = 'l'\nrunner = 'r -a'\n[target.u]\nlinker = 'tools/l'\n\
+                [target.'cfg(unix)']\nlinker = 'm'\nrunner = ['n', 'two words']\n\
+                [target.u.z]\nrustc-link-lib = ['z', 'y']\nrustc-env = { V = 'w' }\nroot = '/z'\n";
+    let (root, config) = load(
+        &[
+            ("w/.cargo/config.toml", text),
+            ("home/config.toml", "[target.v]\nlinker = 'h'"),
+        ],
+        &[("CARGO_TARGET_T_RUNNER", "e -b"), ("RUSTC_WRAPPER", "")],
+        &[],
+    );
+    let config = config.expect("valid");
+    let linker = |triple: &str, cfg: &[Cfg]| {
+        config
+            .linker(triple, cfg)
+            .expect("valid")
+            .map(|linker| linker.program)
+    };
+    assert_eq!(linker("t", &unix), Some(ProgramName::Name("l".to_owned())));
+    assert_eq!(
+        linker("u", &unix),
+        Some(ProgramName::Path(root.join("w/tools/l")))
+    );
+    assert_eq!(linker("x", &unix), Some(ProgramName::Name("m".to_owned())));
+    assert_eq!(linker("x", &[]), None);
+    let by = |triple: &str| {
+        config
+            .linker(triple, &[])
+            .expect("valid")
+            .map(|linker| linker.by_checkout)
+    };
+    assert_eq!((by("t"), by("v")), (Some(true), Some(false)));
+    assert_eq!(config.rustc_wrapper().expect("valid"), None);
+    let runner = |triple: &str| {
+        let runner = config.runner(triple, &unix).expect("valid").expect("one");
+        (runner.program.program.to_string(), runner.arguments)
+    };
+    assert_eq!(runner("t"), ("e".to_owned(), vec!["-b".to_owned()]));
+    assert_eq!(runner("x"), ("n".to_owned(), vec!["two words".to_owned()]));
+    let variables = config.environment().expect("valid");
+    let shown: Vec<_> = variables
         .iter()
-        .filter_map(|key| key.split(' ').next())
+        .map(|variable| {
+            (
+                variable.name.as_str(),
+                variable.value.as_str(),
+                variable.force,
+            )
+        })
         .collect();
-    assert_eq!(keys, ["build.rustc-wrapper", "env", "target.t.linker"]);
+    assert_eq!(
+        shown,
+        [
+            ("A", "b", false),
+            ("B", root.join("w/rel").to_str().expect("UTF-8"), true)
+        ]
+    );
+    let overrides = config.links_overrides("u").expect("valid");
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(
+        overrides,
+        [LinksOverride {
+            links: "z".to_owned(),
+            directives: vec![
+                pair("metadata", "root=/z"),
+                pair("rustc-env", "V=w"),
+                pair("rustc-link-lib", "z"),
+                pair("rustc-link-lib", "y")
+            ]
+        }]
+    );
 }
 
 #[test]

@@ -17,8 +17,8 @@ pub(super) enum Origin {
     File(Arc<PathBuf>),
     /// A variable.
     Environment(String),
-    /// `--config key=value`.
-    Override,
+    /// `--config`: `key=value`, or a file.
+    Override(Option<Arc<PathBuf>>),
 }
 
 impl fmt::Display for Origin {
@@ -26,7 +26,8 @@ impl fmt::Display for Origin {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Environment(name) => write!(f, "the variable `{name}`"),
-            Self::Override => f.write_str("`--config`"),
+            Self::Override(None) => f.write_str("`--config`"),
+            Self::Override(Some(path)) => write!(f, "{} (of `--config`)", path.display()),
         }
     }
 }
@@ -43,18 +44,18 @@ impl Origin {
     /// What relative paths are relative to: for a file, the directory that holds its `.cargo`.
     pub(super) fn base(&self, start: &Path) -> PathBuf {
         match self {
-            Self::File(path) => path
+            Self::File(path) | Self::Override(Some(path)) => path
                 .parent()
                 .and_then(Path::parent)
                 .unwrap_or(start)
                 .to_owned(),
-            Self::Environment(_) | Self::Override => start.to_owned(),
+            Self::Environment(_) | Self::Override(None) => start.to_owned(),
         }
     }
 }
 
 /// A value; lists remember for each entry where it comes from, since lists of several files are joined.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
     Scalar(toml::Value, Origin),
     List(Vec<(toml::Value, Origin)>, Origin),
