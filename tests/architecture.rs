@@ -267,6 +267,10 @@ const CONFINED: &[Confined] = &[
         what: "starting processes",
         words: &["Command::new(", "process::Command"],
         allowed: &[
+            (
+                "src/driver/programs.rs",
+                "the user's own program, which the user asked to run",
+            ),
             ("src/toolchain/ask.rs", "compilers are asked what they are"),
             (
                 "src/source/worker.rs",

@@ -4,6 +4,12 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+mod programs;
+mod refused;
+
+pub use programs::RunArgs;
+pub use refused::RefusedArgs;
+
 /// Build Cargo workspaces hermetically: every rustc, build script and proc macro in a sandbox.
 #[derive(Debug, Parser)]
 #[command(
@@ -95,6 +101,9 @@ pub enum Command {
     /// Check packages for errors without generating code
     #[command(visible_alias = "c")]
     Check(BuildArgs),
+    /// Compile a program and run it, outside of the sandbox
+    #[command(visible_alias = "r")]
+    Run(RunArgs),
     /// Print the locked action graph of a build without running anything
     Plan(PlanArgs),
     /// Resolve, download and unpack what a workspace needs
@@ -212,6 +221,9 @@ pub struct CompileArgs {
     /// The toolchain, as rustup names it
     #[arg(long, value_name = "NAME")]
     pub toolchain: Option<String>,
+    /// Do not mind what packages say of the rustc that they need
+    #[arg(long)]
+    pub ignore_rust_version: bool,
 }
 
 /// What is promised.
@@ -260,6 +272,9 @@ pub struct BuildArgs {
     /// json-diagnostic-rendered-ansi, json-render-diagnostics
     #[arg(long, value_name = "FORMAT")]
     pub message_format: Vec<String>,
+    /// What kiln does not do.
+    #[command(flatten)]
+    pub refused: RefusedArgs,
 }
 
 /// Flags of `plan`.

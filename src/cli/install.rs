@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::cli::args::InstallArgs;
-use crate::cli::build::{configure, features, interruption, isolation, jobs, layout};
+use crate::cli::compile::{configure, features, interruption, isolation, jobs, layout};
 use crate::cli::observe::BuildView;
 use crate::cli::report::FetchView;
 use crate::cli::shell::Shell;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::cli::args::FeatureArgs;
-use crate::cli::build::features;
+use crate::cli::compile::features;
 use crate::cli::report::FetchView;
 use crate::cli::shell::Shell;
 use crate::cli::target::artifact_directory;

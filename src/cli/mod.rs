@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
-use crate::cli::args::{Cli, ColorChoice, Command, GlobalArgs};
+use crate::cli::args::{Cli, ColorChoice, Command, CompileArgs, GlobalArgs, HermeticArgs};
 use crate::cli::shell::{Shell, Verbosity};
 use crate::driver::{Context, DriverError, LockMode};
 use crate::manifest::config::{
@@ -22,6 +22,7 @@ use crate::registry::{NetworkConfig, Proxies, Roots};
 mod args;
 mod build;
 mod cache;
+mod compile;
 mod doctor;
 
 mod fetching;
@@ -31,7 +32,9 @@ mod locate;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod metadata;
 mod observe;
+mod plan;
 mod report;
+mod run;
 mod shell;
 mod target;
 
@@ -84,7 +87,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         match cli.command {
             Command::Build(ref arguments) => build::build(&context, &shell, arguments, false),
             Command::Check(ref arguments) => build::build(&context, &shell, arguments, true),
-            Command::Plan(ref arguments) => build::plan(&context, &shell, arguments),
+            Command::Run(ref arguments) => run::run(&context, &shell, arguments),
+            Command::Plan(ref arguments) => plan::plan(&context, &shell, arguments),
             Command::Fetch(ref arguments) => fetching::fetch(&context, &shell, arguments),
             Command::GenerateLockfile => fetching::generate_lockfile(&context, &shell),
             Command::Install(ref arguments) => install::install(&context, &shell, arguments),
@@ -268,6 +272,7 @@ fn context(
         variables,
         program,
         lock,
+        ignore_rust_version: cli.command.ignores_rust_version(),
         toolchain: toolchain.or_else(|| cli.command.toolchain()),
         config: Arc::new(config),
     })
@@ -341,24 +346,34 @@ fn normalized(path: &Path) -> PathBuf {
 }
 
 impl Command {
+    /// The flags that all commands share that compile.
+    fn compile(&self) -> Option<(&CompileArgs, &HermeticArgs)> {
+        match self {
+            Command::Build(arguments) | Command::Check(arguments) => {
+                Some((&arguments.compile, &arguments.hermetic))
+            }
+            Command::Run(arguments) => Some((&arguments.compile, &arguments.hermetic)),
+            Command::Plan(arguments) => Some((&arguments.build.compile, &arguments.build.hermetic)),
+            _ => None,
+        }
+    }
+
     /// Whether the command promises a hermetic build.
     fn is_hermetic(&self) -> bool {
-        match self {
-            Command::Build(arguments) | Command::Check(arguments) => arguments.hermetic.hermetic,
-            Command::Plan(arguments) => arguments.build.hermetic.hermetic,
-            Command::Install(_) => true,
-            _ => false,
-        }
+        matches!(self, Command::Install(_))
+            || self
+                .compile()
+                .is_some_and(|(_, hermetic)| hermetic.hermetic)
     }
 
     /// `--toolchain`
     fn toolchain(&self) -> Option<String> {
-        match self {
-            Command::Build(arguments) | Command::Check(arguments) => {
-                arguments.compile.toolchain.clone()
-            }
-            Command::Plan(arguments) => arguments.build.compile.toolchain.clone(),
-            _ => None,
-        }
+        self.compile()?.0.toolchain.clone()
+    }
+
+    /// `--ignore-rust-version`
+    fn ignores_rust_version(&self) -> bool {
+        self.compile()
+            .is_some_and(|(compile, _)| compile.ignore_rust_version)
     }
 }

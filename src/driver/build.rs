@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::attest::{ActionRecord, IsolationRecord, Material, Provenance, Subject};
@@ -9,10 +10,11 @@ use crate::digest::{BlobDigest, Sha256};
 use crate::driver::{DriverError, Planned};
 use crate::execute::Observer;
 use crate::execute::local::{LocalExecutor, RunningActions};
+use crate::execute::outcome::Outcome;
 use crate::execute::placement::{InPlace, Placement};
 use crate::execute::schedule::{self, ScheduleOptions, Summary};
 use crate::package::{PackageId, SourceKind};
-use crate::plan::graph::Artifact;
+use crate::plan::graph::{ActionIndex, Artifact};
 use crate::sandbox::{Isolation, Limits};
 use crate::store::Namespace;
 use crate::tree::{Directory, TreeRef};
@@ -52,6 +54,15 @@ pub struct Built {
     pub artifacts: Vec<(Artifact, PathBuf)>,
     /// The attestation.
     pub attestation: Option<PathBuf>,
+    /// The outcome of each action, by index.
+    outcomes: Vec<Option<Arc<Outcome>>>,
+}
+
+impl Built {
+    /// What `action` left.
+    pub fn outcome(&self, action: ActionIndex) -> Option<&Outcome> {
+        self.outcomes.get(action.0)?.as_deref()
+    }
 }
 
 /// Runs `planned`.
@@ -65,7 +76,7 @@ pub fn run(
         .map_err(schedule::ScheduleError::Jobserver)?;
     let mut system_roots = BTreeMap::new();
     for tree in planned.systems.keys() {
-        system_roots.insert(*tree, std::sync::Arc::new(system_root(planned, tree)?));
+        system_roots.insert(*tree, Arc::new(system_root(planned, tree)?));
     }
     let parse = |unit: crate::unit::graph::UnitIndex, stdout: &[u8]| {
         let package = &planned.packages[&planned.units.unit(unit).package];
@@ -127,6 +138,7 @@ pub fn run(
         cached: summary.cached,
         artifacts,
         attestation: None,
+        outcomes: summary.outcomes.clone(),
     };
     if options.hermetic {
         built.attestation = Some(attest(planned, &summary, &built, options)?);

@@ -15,6 +15,7 @@ mod granting;
 pub mod install;
 pub mod packages;
 pub mod planning;
+pub mod programs;
 pub mod registries;
 pub mod repetition;
 pub mod resolution;
@@ -39,6 +40,8 @@ pub struct Context {
     pub program: PathBuf,
     /// Whether the lock may be written.
     pub lock: LockMode,
+    /// `--ignore-rust-version`: what packages say of the rustc that they need does not count.
+    pub ignore_rust_version: bool,
     /// How to use the network, `--offline` included.
     pub network: crate::registry::NetworkConfig,
     /// The toolchain that the user named.

@@ -116,6 +116,13 @@ impl Planned {
         })
     }
 
+    /// The directory of a platform's artifacts, below the directory `destination` (`target/kiln`).
+    pub fn artifact_directory(&self, destination: &Path, triple: Option<&str>) -> PathBuf {
+        let platform =
+            triple.map_or_else(|| destination.to_owned(), |triple| destination.join(triple));
+        platform.join(&self.profile_directory)
+    }
+
     /// Where an artifact goes, below `target/kiln`.
     pub fn artifact_relative_path(&self, artifact: &Artifact) -> RelPath {
         let triple = artifact

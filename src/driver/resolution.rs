@@ -110,6 +110,9 @@ pub fn regenerate(
     let located = previous.as_ref().map(|(lock, _)| lock.locate(&workspace));
     let mut options = Options::new(rustc.clone());
     options.honor_rust_version = context.config.honor_rust_version();
+    if context.ignore_rust_version {
+        options.honor_rust_version = Some(false);
+    }
     let resolve = fresh(&workspace, located.as_ref(), registries, &options)?;
     let before = previous.as_ref().map(|(lock, text)| (lock, text.as_str()));
     let path = workspace.lock_path();

@@ -158,6 +158,11 @@ impl Target {
         matches!(self.kind, TargetKind::Bin)
     }
 
+    /// Whether it is a program: a `[[bin]]`, or an example that is no library.
+    pub fn is_executable(&self) -> bool {
+        matches!(self.kind, TargetKind::Bin | TargetKind::ExampleBin)
+    }
+
     /// Whether it is an example of either kind.
     pub fn is_example(&self) -> bool {
         matches!(

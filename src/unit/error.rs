@@ -12,6 +12,38 @@ use crate::package::PackageId;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnitError {
+    /// `run` with a pattern.
+    #[error("`run` does not support the pattern `{pattern}` on {what} selection")]
+    PatternForProgram {
+        /// `target`, `package`.
+        what: &'static str,
+        /// As the user wrote it.
+        pattern: String,
+    },
+    /// `run` for more than one platform.
+    #[error("a program can be run for one `--target` only")]
+    SeveralPlatforms,
+    /// `run` where there is no program.
+    #[error("a bin target must be available for `run`")]
+    NoProgram,
+    /// `run` where there are several programs and none is preferred.
+    #[error("`run` could not determine which binary to run; available binaries: {}", available.join(", "))]
+    WhichProgram {
+        /// Their names.
+        available: Vec<String>,
+    },
+    /// `run` with several programs named.
+    #[error("`run` can run at most one executable, but several were specified: {}", available.join(", "))]
+    SeveralPrograms {
+        /// What was specified.
+        available: Vec<String>,
+    },
+    /// `run` with an example that is a library.
+    #[error("example target `{name}` is a library and cannot be executed")]
+    ExampleIsLibrary {
+        /// Its name.
+        name: String,
+    },
     /// `--exclude` without `--workspace`.
     #[error("`--exclude` can only be used together with `--workspace`")]
     ExcludeWithoutWorkspace,
@@ -240,6 +272,19 @@ impl UnitError {
     pub fn help(&self) -> Option<String> {
         match self {
             UnitError::ExcludeWithoutWorkspace => Some("add `--workspace`".to_owned()),
+            UnitError::PatternForProgram { .. } | UnitError::SeveralPrograms { .. } => {
+                Some("name the one to run".to_owned())
+            }
+            UnitError::SeveralPlatforms => Some("name one platform".to_owned()),
+            UnitError::NoProgram => Some(
+                "add `src/main.rs` or a `[[bin]]`, or name an example with `--example`".to_owned(),
+            ),
+            UnitError::WhichProgram { .. } => Some(
+                "use `--bin` to name one, or the manifest's `default-run`".to_owned(),
+            ),
+            UnitError::ExampleIsLibrary { .. } => {
+                Some("take `crate-type` out of the `[[example]]`".to_owned())
+            }
             UnitError::NoSuchPackage { suggestion, .. } => suggested(
                 suggestion,
                 "give the name of a package of the workspace or of `Cargo.lock`",

@@ -18,6 +18,7 @@ mod lower;
 pub mod lto;
 mod packages;
 mod profiles;
+mod program;
 pub mod request;
 mod roots;
 mod selection;
@@ -31,6 +32,7 @@ mod view;
 pub use error::UnitError;
 pub use graph::UnitGraph;
 pub use lower::{accessible_packages, lower};
+pub use program::choose_program;
 pub use request::{
     BuildRequest, Intent, PackageSelection, Platforms, TargetNames, TargetSelection,
 };

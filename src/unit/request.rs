@@ -131,6 +131,8 @@ pub struct TargetSelection {
     pub all_targets: bool,
     /// `--lib`
     pub lib: bool,
+    /// The library where there is one: what `test NAME` looks at, beside `--tests`.
+    pub lib_if_any: bool,
     /// `--bin`, `--bins`
     pub bins: TargetNames,
     /// `--example`, `--examples`
@@ -146,6 +148,7 @@ impl TargetSelection {
     pub fn is_specific(&self) -> bool {
         self.all_targets
             || self.lib
+            || self.lib_if_any
             || self.bins.is_specific()
             || self.examples.is_specific()
             || self.tests.is_specific()

@@ -166,7 +166,7 @@ impl<'a> Generator<'_, 'a> {
         let intent = self.context.intent;
         let mode = mode_of(intent);
         let mut proposals = Vec::new();
-        if chosen.lib || chosen.all_targets {
+        if chosen.lib || chosen.lib_if_any || chosen.all_targets {
             proposals.extend(self.libraries(mode)?);
         }
         let test_mode = match intent {
@@ -230,7 +230,8 @@ impl<'a> Generator<'_, 'a> {
                 libraries.push(proposal);
             }
         }
-        if libraries.is_empty() && !self.request.targets.all_targets {
+        let targets = self.request.targets;
+        if libraries.is_empty() && !targets.all_targets && !targets.lib_if_any {
             return Err(UnitError::NoLibrary {
                 packages: self
                     .packages

@@ -25,7 +25,7 @@ pub(crate) enum Selector {
 }
 
 impl Selector {
-    fn matches(&self, id: &PackageId) -> bool {
+    pub(crate) fn matches(&self, id: &PackageId) -> bool {
         match self {
             Selector::Member(member) => member == id,
             Selector::Spec(spec) => spec_matches(spec, id),

@@ -13,5 +13,6 @@ mod configuration;
 mod errors;
 mod messages;
 mod repetition;
+mod run;
 mod support;
 mod tell;

@@ -203,7 +203,7 @@ pub(crate) struct Run {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    signal: Option<i32>,
+    pub(crate) signal: Option<i32>,
 }
 
 impl std::fmt::Display for Run {

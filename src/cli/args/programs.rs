@@ -1,0 +1,63 @@
+//! The flags of the commands that run something: `run`, `test`, `bench`, `doc`, `clippy`.
+
+use std::ffi::OsString;
+
+use clap::Args;
+
+use super::{
+    BuildArgs, CompileArgs, FeatureArgs, HermeticArgs, PackageArgs, RefusedArgs, TargetArgs,
+};
+
+/// Flags of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// The package with the program (a package id specification)
+    #[arg(short, long, value_name = "SPEC", help_heading = "Packages")]
+    pub package: Option<String>,
+    /// This program
+    #[arg(long, value_name = "NAME", help_heading = "Targets")]
+    pub bin: Vec<String>,
+    /// This example
+    #[arg(long, value_name = "NAME", help_heading = "Targets")]
+    pub example: Vec<String>,
+    /// Which features.
+    #[command(flatten)]
+    pub features: FeatureArgs,
+    /// How it is compiled.
+    #[command(flatten)]
+    pub compile: CompileArgs,
+    /// What is promised.
+    #[command(flatten)]
+    pub hermetic: HermeticArgs,
+    /// How diagnostics are printed (see `build`)
+    #[arg(long, value_name = "FORMAT")]
+    pub message_format: Vec<String>,
+    /// What kiln does not do.
+    #[command(flatten)]
+    pub refused: RefusedArgs,
+    /// Arguments for the program
+    #[arg(value_name = "ARGS", trailing_var_arg = true)]
+    pub arguments: Vec<OsString>,
+}
+
+impl RunArgs {
+    /// The same as flags of `build`.
+    pub fn to_build(&self) -> BuildArgs {
+        BuildArgs {
+            packages: PackageArgs {
+                package: self.package.iter().cloned().collect(),
+                ..PackageArgs::default()
+            },
+            targets: TargetArgs {
+                bin: self.bin.clone(),
+                example: self.example.clone(),
+                ..TargetArgs::default()
+            },
+            features: self.features.clone(),
+            compile: self.compile.clone(),
+            hermetic: self.hermetic.clone(),
+            message_format: self.message_format.clone(),
+            refused: self.refused.clone(),
+        }
+    }
+}
