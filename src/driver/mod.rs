@@ -10,6 +10,7 @@ use crate::diag::{Report, Snippet};
 use crate::registry::Event;
 
 pub mod build;
+mod configured;
 mod files;
 mod granting;
 pub mod install;

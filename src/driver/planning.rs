@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::digest::TreeDigest;
+use crate::driver::configured;
 use crate::driver::granting::{self, BuildGrants};
 use crate::driver::packages::{self, Packages};
 use crate::driver::registries::Registries;
@@ -201,17 +202,19 @@ pub fn rust_toolchain(
             .collect(),
         cwd: root.to_owned(),
         toolchain_override: context.toolchain.clone(),
-        rustc: context.variables.get("RUSTC").map(PathBuf::from),
+        rustc: configured::rustc(context)?,
         allow_toolchain_path: false,
     };
     let choice = toolchain::rustup::choose(&request)?;
     // The host's platform is there in any case, whatever name it is asked for by.
-    let targets: Vec<String> = targets
+    let triples: Vec<String> = targets
         .iter()
         .filter(|triple| *triple != "host-tuple")
         .cloned()
         .collect();
-    Ok(toolchain::rust::load(store, &choice, &targets)?)
+    let mut rust = toolchain::rust::load(store, &choice, &triples)?;
+    configured::probe_with_flags(context, store, &mut rust, targets)?;
+    Ok(rust)
 }
 
 /// The C toolchain of the machine.
@@ -319,7 +322,7 @@ pub fn plan_actions(
         .map(|root| units.unit(*root).package.clone())
         .collect();
     let profile_directory = profile_directory(request);
-    let configured_environment = BTreeMap::new();
+    let settings = configured::settings(context, &rust, &request.platforms)?;
     let graph = plan(&PlanInput {
         workspace: &resolved.workspace,
         units: &units,
@@ -333,8 +336,7 @@ pub fn plan_actions(
         system: &grants.linking,
         granted: &grants.packages,
         layout: &options.layout,
-        rustflags: &[],
-        configured_environment: &configured_environment,
+        settings: &settings,
         rustc_json: options.rustc_json,
         isolation: options.isolation.as_str(),
         profile_digests: &profile_digests,

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use crate::manifest::model::{TargetKind, Workspace};
 use crate::package::{PackageId, SourceKind};
 use crate::plan::rustc;
+use crate::plan::settings::Settings;
 use crate::unit::graph::{Mode, Platform, Unit, UnitGraph, UnitIndex};
 use crate::unit::lto::LtoMode;
 
@@ -51,7 +52,7 @@ pub fn identities(
     graph: &UnitGraph,
     lto: &[LtoMode],
     rustc_verbose: &str,
-    rustflags: &[String],
+    settings: &Settings,
 ) -> Vec<UnitIdentity> {
     let mut known: BTreeMap<UnitIndex, UnitIdentity> = BTreeMap::new();
     for index in topological(graph) {
@@ -83,6 +84,7 @@ pub fn identities(
                 .map(String::as_str),
         );
         fields.text(rustc_verbose);
+        let rustflags = &settings.of(&unit.platform).rustflags;
         fields.list(rustflags.iter().map(String::as_str));
         let mut dependencies: Vec<&str> = unit
             .dependencies

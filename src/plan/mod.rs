@@ -23,6 +23,7 @@ use crate::plan::graph::{
 use crate::plan::identity::UnitIdentity;
 use crate::plan::layout::Layout;
 use crate::plan::rustc::{Compilation, requires_upstream_objects};
+use crate::plan::settings::Settings;
 use crate::toolchain::model::{RustToolchain, SystemTree, TargetInfo};
 use crate::tree::TreeRef;
 use crate::unit::graph::{Mode, Platform, Unit, UnitGraph, UnitIndex};
@@ -35,6 +36,7 @@ pub mod identity;
 pub mod layout;
 pub mod print;
 mod rustc;
+pub mod settings;
 
 /// The descriptors under which every action knows the jobserver; fixed, since they stand in its environment.
 pub const JOBSERVER_DESCRIPTORS: (i32, i32) = (3, 4);
@@ -70,10 +72,8 @@ pub struct PlanInput<'a> {
     pub granted: &'a BTreeMap<PackageId, Granted>,
     /// Where things are seen.
     pub layout: &'a Layout,
-    /// Flags for every rustc, from configuration.
-    pub rustflags: &'a [String],
-    /// `[env]` of the configuration, resolved.
-    pub configured_environment: &'a BTreeMap<String, String>,
+    /// What configuration says.
+    pub settings: &'a Settings,
     /// The value of rustc's `--json`: it depends on the message format.
     pub rustc_json: &'a str,
     /// Which layers are demanded of the sandbox. It is part of every action, so that a result that was made behind
@@ -172,7 +172,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<ActionGraph, PlanError> {
         input.units,
         input.lto,
         &input.rust.version.verbose,
-        input.rustflags,
+        input.settings,
     );
     let mut planner = Planner {
         input,
@@ -358,6 +358,7 @@ impl Planner<'_> {
         let place = self.place(package)?;
         let out = self.out(index);
         let info = self.target_info(unit);
+        let settings = self.input.settings.of(&unit.platform);
         let identity = &self.identities[index.0];
         let files = rustc::output_files(package, unit, identity, info).map_err(|error| {
             PlanError::UnsupportedCrateType {
@@ -378,7 +379,7 @@ impl Planner<'_> {
             out: &out,
             is_primary,
             target_info: info,
-            linker: None,
+            linker: settings.linker.as_deref(),
             toolchain: &toolchain,
             json: self.input.rustc_json,
         };
@@ -398,7 +399,7 @@ impl Planner<'_> {
             let remap = format!("--remap-path-prefix={prefix}={}", layout::CANONICAL_PREFIX);
             arguments.push(Argument::Text(remap));
         }
-        arguments.extend(self.input.rustflags.iter().map(|flag| text(flag)));
+        arguments.extend(settings.rustflags.iter().map(|flag| text(flag)));
         let environment_of =
             self.build_script_results(index, &mut arguments, &mut inputs, &mut dependencies);
 
@@ -481,7 +482,7 @@ impl Planner<'_> {
             manifest_dir: place.root.as_str(),
             cargo,
             library_path,
-            configured: self.input.configured_environment,
+            configured: &self.input.settings.environment,
         }
     }
 
@@ -793,6 +794,7 @@ impl Planner<'_> {
             what: "a build script without a program",
         })?;
         let granted = self.input.granted.get(&unit.package);
+        let settings = self.input.settings.of(&unit.platform);
         let mut environment = env::BuildScript {
             common: self.common_environment(
                 package,
@@ -807,8 +809,8 @@ impl Planner<'_> {
             jobs: NUM_JOBS,
             rustc: self.tool("rustc").as_str(),
             rustdoc: self.tool("rustdoc").as_str(),
-            linker: None,
-            rustflags: self.input.rustflags,
+            linker: settings.linker.as_deref(),
+            rustflags: &settings.rustflags,
             makeflags: Some(&makeflags()),
             dependencies: &[],
         }

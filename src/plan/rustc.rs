@@ -27,7 +27,7 @@ pub(super) struct Compilation<'a> {
     pub(super) is_primary: bool,
     pub(super) target_info: &'a TargetInfo,
     /// `-C linker=…`, where one is configured.
-    pub(super) linker: Option<&'a SandboxPath>,
+    pub(super) linker: Option<&'a str>,
     pub(super) toolchain: &'a SandboxPath,
     /// The value of `--json`.
     pub(super) json: &'a str,

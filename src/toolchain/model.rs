@@ -53,14 +53,16 @@ pub struct RustToolchain {
     pub visible: Vec<String>,
     /// How it was chosen, for messages: `rust-toolchain.toml`, `RUSTUP_TOOLCHAIN`, the default, `RUSTC`.
     pub chosen_by: String,
-    /// The host's target, and each that was asked for.
+    /// The host's target as units for the host see it: with their flags, if configuration has some.
+    pub host: TargetInfo,
+    /// The host's target, and each that was asked for, as units for them see it.
     pub targets: BTreeMap<String, TargetInfo>,
 }
 
 impl RustToolchain {
-    /// The host's triple.
+    /// The target of units for the host.
     pub fn host(&self) -> &TargetInfo {
-        &self.targets[&self.version.host]
+        &self.host
     }
 }
 

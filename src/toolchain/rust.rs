@@ -69,9 +69,7 @@ pub fn load(
     choice: &Choice,
     targets: &[String],
 ) -> Result<RustToolchain, ToolchainError> {
-    // `host-tuple` is the host, which is probed anyway.
     let mut wanted: Vec<String> = targets.to_vec();
-    wanted.retain(|triple| triple != "host-tuple");
     wanted.extend(choice.targets.iter().cloned());
     wanted.sort();
     wanted.dedup();
@@ -83,6 +81,13 @@ pub fn load(
         Some(known) => known,
         None => discover(store, root, &wanted, &memo)?,
     };
+    let nothing = TargetInfo {
+        triple: known.version.host.clone(),
+        cfg: Vec::new(),
+        file_names: BTreeMap::new(),
+        has_std: false,
+        split_debuginfo: Vec::new(),
+    };
     let mut toolchain = RustToolchain {
         root: root.clone(),
         version: known.version,
@@ -90,6 +95,7 @@ pub fn load(
         tree_size_bytes: known.tree_size_bytes,
         visible: known.visible,
         chosen_by: choice.chosen_by.clone(),
+        host: nothing,
         targets: BTreeMap::new(),
     };
     check_components(choice, &toolchain.version.host)?;
@@ -98,6 +104,7 @@ pub fn load(
         let info = probe(store, &toolchain, triple, &[])?;
         toolchain.targets.insert(triple.clone(), info);
     }
+    toolchain.host = toolchain.targets[&host].clone();
     for triple in choice.targets.iter() {
         if toolchain
             .targets
@@ -267,7 +274,56 @@ fn check_components(choice: &Choice, host: &str) -> Result<(), ToolchainError> {
     }
 }
 
-/// Asks rustc what it knows of the target `triple` when it is given `rustflags`, or remembers what it said.
+/// Whether a flag may decide what rustc says of a target, and makes it do nothing but say so. Flags come from
+/// configuration, which a checkout can bring along, and rustc runs here without a sandbox: some flags write files
+/// (`--print=cfg=FILE`) or load libraries (`-Zcodegen-backend`).
+fn is_told_to_probe(flag: &str) -> bool {
+    const CODEGEN: [&str; 9] = [
+        "code-model",
+        "debug-assertions",
+        "instrument-coverage",
+        "opt-level",
+        "overflow-checks",
+        "panic",
+        "relocation-model",
+        "target-cpu",
+        "target-feature",
+    ];
+    const UNSTABLE: [&str; 4] = ["fmt-debug", "sanitizer", "tune-cpu", "ub-checks"];
+    let is_one_of = |flag: &str, names: &[&str]| {
+        let name = flag.split_once('=').map_or(flag, |(name, _)| name);
+        names.contains(&name.replace('_', "-").as_str())
+    };
+    if let Some(option) = flag.strip_prefix("-C") {
+        is_one_of(option, &CODEGEN)
+    } else if let Some(option) = flag.strip_prefix("-Z") {
+        is_one_of(option, &UNSTABLE)
+    } else {
+        flag == "-O" || flag.starts_with("--cfg=")
+    }
+}
+
+/// Those of `rustflags` that [`is_told_to_probe`], with each option and its value in one word.
+fn flags_of_probe(rustflags: &[String]) -> Vec<String> {
+    let mut words = rustflags.iter().peekable();
+    let mut flags = Vec::new();
+    while let Some(word) = words.next() {
+        let joined = match word.as_str() {
+            "-C" | "--codegen" => words.next().map(|value| format!("-C{value}")),
+            "-Z" => words.next().map(|value| format!("-Z{value}")),
+            "--cfg" => words.next().map(|value| format!("--cfg={value}")),
+            _ => Some(match word.strip_prefix("--codegen=") {
+                Some(option) => format!("-C{option}"),
+                None => word.clone(),
+            }),
+        };
+        flags.extend(joined.filter(|flag| is_told_to_probe(flag)));
+    }
+    flags
+}
+
+/// Asks rustc what it knows of the target `triple` when it is given `rustflags`, or remembers what it said. Only flags
+/// that bear on the answer are passed on.
 ///
 /// # Errors
 /// If rustc does not know the target or refuses a flag.
@@ -277,6 +333,7 @@ pub fn probe(
     triple: &str,
     rustflags: &[String],
 ) -> Result<TargetInfo, ToolchainError> {
+    let rustflags = &flags_of_probe(rustflags);
     let memo = memo_file(store, "probe", &(toolchain.tree, triple, rustflags));
     let probed = match fs::read_to_string(&memo)
         .ok()

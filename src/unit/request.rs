@@ -219,6 +219,8 @@ impl BuildRequest {
 #[derive(Debug, Clone, Copy)]
 pub struct Platforms<'a> {
     host: &'a str,
+    /// What units for the host see, where that is not what units for a target of that triple see.
+    host_info: Option<&'a TargetInfo>,
     targets: &'a BTreeMap<String, TargetInfo>,
     rustc: &'a Version,
 }
@@ -232,6 +234,7 @@ impl<'a> Platforms<'a> {
     ) -> Self {
         Self {
             host,
+            host_info: None,
             targets,
             rustc,
         }
@@ -239,11 +242,14 @@ impl<'a> Platforms<'a> {
 
     /// Those of a toolchain.
     pub fn of(toolchain: &'a RustToolchain) -> Self {
-        Self::new(
-            &toolchain.version.host,
-            &toolchain.targets,
-            &toolchain.version.release,
-        )
+        Self {
+            host_info: Some(toolchain.host()),
+            ..Self::new(
+                &toolchain.version.host,
+                &toolchain.targets,
+                &toolchain.version.release,
+            )
+        }
     }
 
     /// The host's triple.
@@ -295,20 +301,23 @@ impl<'a> Platforms<'a> {
         platform: &Platform,
     ) -> bool {
         let Some(on) = on else { return true };
-        let triple = self.triple(platform);
         let cfg = self
-            .targets
-            .get(triple)
+            .known(platform)
             .map_or(&[][..], |info| info.cfg.as_slice());
-        on.matches(triple, cfg)
+        on.matches(self.triple(platform), cfg)
+    }
+
+    fn known(&self, platform: &Platform) -> Option<&'a TargetInfo> {
+        match (platform, self.host_info) {
+            (Platform::Host, Some(info)) => Some(info),
+            _ => self.targets.get(self.triple(platform)),
+        }
     }
 
     fn info(&self, platform: &Platform) -> Result<&'a TargetInfo, UnitError> {
-        let triple = self.triple(platform);
-        self.targets
-            .get(triple)
+        self.known(platform)
             .ok_or_else(|| UnitError::UnknownPlatform {
-                triple: triple.to_owned(),
+                triple: self.triple(platform).to_owned(),
             })
     }
 }

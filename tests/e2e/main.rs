@@ -11,6 +11,7 @@ mod registry;
 mod builds;
 mod configuration;
 mod errors;
+mod flags;
 mod messages;
 mod repetition;
 mod run;

@@ -1,0 +1,40 @@
+//! What configuration says of the units of a build, resolved for each platform.
+
+use std::collections::BTreeMap;
+
+use crate::directive::BuildScriptOutput;
+use crate::unit::graph::Platform;
+
+/// What configuration says of the units of one platform.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlatformSettings {
+    /// Flags for rustc.
+    pub rustflags: Vec<String>,
+    /// Flags for rustdoc.
+    pub rustdocflags: Vec<String>,
+    /// What rustc is told to link with, as the action finds it.
+    pub linker: Option<String>,
+    /// What stands in for the build scripts of packages, by their `links`.
+    pub overrides: BTreeMap<String, BuildScriptOutput>,
+}
+
+/// What configuration says of all units of a build.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// For units of the host.
+    pub host: PlatformSettings,
+    /// For units of the platforms that were asked for, by triple.
+    pub targets: BTreeMap<String, PlatformSettings>,
+    /// `[env]`: variables that every action gets, unless cargo itself sets them.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// What counts for units of `platform`.
+    pub fn of(&self, platform: &Platform) -> &PlatformSettings {
+        match platform {
+            Platform::Host => &self.host,
+            Platform::Target(triple) => self.targets.get(&**triple).unwrap_or(&self.host),
+        }
+    }
+}
