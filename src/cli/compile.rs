@@ -20,7 +20,7 @@ use crate::message::MessageFormat;
 use crate::path::SandboxPath;
 use crate::plan::layout::{CANONICAL_PREFIX, Layout};
 use crate::policy::BuildMode;
-use crate::sandbox::{Isolation, Limits};
+use crate::sandbox::Isolation;
 use crate::store::Store;
 use crate::unit::{BuildRequest, Intent, PackageSelection, TargetNames, TargetSelection};
 
@@ -160,7 +160,6 @@ impl<'a> Compilation<'a> {
                 keep_going: self.arguments.compile.keep_going,
                 isolation: self.isolation,
                 hermetic: self.is_hermetic(),
-                limits: Limits::default(),
                 interrupted: &interrupted,
                 parameters: parameters(self.arguments, &self.request),
             },

@@ -15,7 +15,6 @@ use crate::driver::planning::{self, PlanOptions};
 use crate::driver::{Context, DriverError, build};
 use crate::message::MessageFormat;
 use crate::policy::BuildMode;
-use crate::sandbox::Limits;
 use crate::store::Store;
 use crate::unit::{BuildRequest, Intent, TargetNames};
 
@@ -99,7 +98,6 @@ pub(super) fn install(
             keep_going: false,
             isolation,
             hermetic: true,
-            limits: Limits::default(),
             interrupted: &interrupted,
             parameters: serde_json::json!({
                 "install": plan.package.name(),

@@ -15,12 +15,15 @@ use crate::execute::placement::{InPlace, Placement};
 use crate::execute::schedule::{self, ScheduleOptions, Summary};
 use crate::package::{PackageId, SourceKind};
 use crate::plan::graph::{ActionIndex, Artifact};
-use crate::sandbox::{Isolation, Limits};
+use crate::sandbox::Isolation;
 use crate::store::Namespace;
 use crate::tree::{Directory, TreeRef};
 
 /// The attestation's file, beside the artifacts.
 pub const ATTESTATION: &str = "kiln-attestation.json";
+
+/// How often a graph is scheduled at most, where the store turns out to have lost something that was built.
+const MOST_ATTEMPTS: u32 = 3;
 
 /// How a build is run.
 #[derive(Debug)]
@@ -35,8 +38,6 @@ pub struct BuildOptions<'a> {
     pub isolation: Isolation,
     /// Whether what is built ships: an attestation is written.
     pub hermetic: bool,
-    /// Bounds of policy on every action.
-    pub limits: Limits,
     /// Set when the user interrupts.
     pub interrupted: &'a AtomicBool,
     /// What the user asked for, for the attestation.
@@ -86,6 +87,10 @@ pub fn run(
             &crate::directive::Bootstrap::default(),
         )
     };
+    let limits = |unit: crate::unit::graph::UnitIndex| {
+        let package = &planned.units.unit(unit).package;
+        planned.limits.get(package).cloned().unwrap_or_default()
+    };
     let namespace = if options.hermetic {
         Namespace::Hermetic
     } else {
@@ -108,34 +113,48 @@ pub fn run(
         toolchain: planned.layout.toolchain(),
         jobserver: &jobserver,
         parse_directives: &parse,
-        limits: options.limits.clone(),
+        limits: &limits,
         running: RunningActions::default(),
     };
-    let durations = BTreeMap::new();
-    let summary = schedule::run(
-        &planned.graph,
-        &executor,
-        observer,
-        &ScheduleOptions {
-            jobserver: &jobserver,
-            keep_going: options.keep_going,
-            interrupted: options.interrupted,
-            durations: &durations,
-            system_roots: &system_roots,
-        },
-    )?;
-    if summary.interrupted {
-        return Err(DriverError::Interrupted);
-    }
-    let artifacts = hand_out(planned, &summary, &options.destination)?;
+    let mut executed = 0;
+    let mut attempts = 0..MOST_ATTEMPTS;
+    let (summary, artifacts) = loop {
+        attempts.next();
+        let may_repeat = !attempts.is_empty();
+        let summary = schedule::run(
+            &planned.graph,
+            &executor,
+            observer,
+            &ScheduleOptions {
+                jobserver: &jobserver,
+                keep_going: options.keep_going,
+                interrupted: options.interrupted,
+                may_repeat,
+                durations: &BTreeMap::new(),
+                system_roots: &system_roots,
+            },
+        )?;
+        executed += summary.executed;
+        if summary.interrupted {
+            return Err(DriverError::Interrupted);
+        }
+        if summary.lost {
+            continue;
+        }
+        match hand_out(planned, &summary, &options.destination) {
+            Err(DriverError::HandOut { source, .. }) if source.is_miss() && may_repeat => {}
+            Err(_) if !summary.failed.is_empty() => break (summary, Vec::new()),
+            artifacts => break (summary, artifacts?),
+        }
+    };
     if !summary.failed.is_empty() {
         return Err(DriverError::ActionsFailed {
             count: summary.failed.len(),
         });
     }
     let mut built = Built {
-        executed: summary.executed,
-        cached: summary.cached,
+        executed,
+        cached: planned.graph.actions.len() - executed.min(planned.graph.actions.len()),
         artifacts,
         attestation: None,
         outcomes: summary.outcomes.clone(),

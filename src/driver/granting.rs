@@ -10,6 +10,7 @@ use crate::driver::{Context, DriverError};
 use crate::package::PackageId;
 use crate::plan::Granted;
 use crate::policy::{BuildMode, Grant, Grants, Policy};
+use crate::sandbox::Limits;
 use crate::store::Store;
 use crate::toolchain::c::{SystemGrants, system_tree};
 use crate::toolchain::model::{CToolchain, SystemTree};
@@ -26,6 +27,8 @@ pub(super) struct BuildGrants {
     pub linking: SystemTree,
     /// Every selection of the machine's files that was asked for, and the tree that it came to.
     pub systems: Vec<(SystemGrants, TreeDigest)>,
+    /// The limits of each package that policy sets any for.
+    pub limits: BTreeMap<PackageId, Limits>,
     /// Each grant in words, by package, for the attestation.
     pub reasons: BTreeMap<PackageId, Vec<String>>,
 }
@@ -49,6 +52,7 @@ pub(super) fn grant(
     }
     let mut packages = BTreeMap::new();
     let mut reasons = BTreeMap::new();
+    let mut limits = BTreeMap::new();
     let mut at_link_time = Grants::default();
     let mut systems = Vec::new();
     let mut make = |grants: &Grants| {
@@ -61,6 +65,9 @@ pub(super) fn grant(
         let grants = policy.grants_for(package, uses, mode);
         if grants.is_empty() {
             continue;
+        }
+        if grants.limits != Limits::default() {
+            limits.insert(package.clone(), grants.limits.clone());
         }
         at_link_time.extend(&grants.at_link_time());
         let system = make(&grants)?;
@@ -89,6 +96,7 @@ pub(super) fn grant(
         packages,
         linking,
         systems,
+        limits,
         reasons,
     })
 }

@@ -19,7 +19,7 @@ use crate::plan::graph::{ActionGraph, ActionKind, Artifact};
 use crate::plan::layout::Layout;
 use crate::plan::{PlanInput, plan};
 use crate::policy::{BuildMode, Policy};
-use crate::sandbox::{Isolation, SandboxProfile};
+use crate::sandbox::{Isolation, Limits, SandboxProfile};
 use crate::store::Store;
 use crate::toolchain;
 use crate::toolchain::c::{CRequest, SystemGrants};
@@ -87,6 +87,8 @@ pub struct Planned {
     pub granted_systems: Vec<(SystemGrants, TreeDigest)>,
     /// The variables of the user's that policy passes on or sets.
     pub granted_variables: BTreeSet<String>,
+    /// The limits that policy sets, by package.
+    pub limits: BTreeMap<PackageId, Limits>,
     /// What policy granted, in words, and the system tree that holds it, by package.
     pub grants: BTreeMap<PackageId, (Vec<String>, TreeRef)>,
     /// The directory of the build profile.
@@ -374,6 +376,7 @@ pub fn plan_actions(
             .values()
             .flat_map(|granted| granted.environment.keys().cloned())
             .collect(),
+        limits: grants.limits.clone(),
         grants: granted_trees(&grants),
         granted_systems: grants.systems,
         profile_directory,

@@ -35,6 +35,9 @@ use crate::unit::graph::UnitIndex;
 pub type ParseDirectives<'a> =
     dyn Fn(UnitIndex, &[u8]) -> Result<BuildScriptOutput, DirectiveError> + Sync + 'a;
 
+/// The limits of the package of a unit, where policy has some.
+pub type LimitsOf<'a> = dyn Fn(UnitIndex) -> Limits + Sync + 'a;
+
 /// What the executor needs of the build around it.
 pub struct LocalExecutor<'a> {
     /// Where inputs come from and outputs go.
@@ -57,8 +60,8 @@ pub struct LocalExecutor<'a> {
     pub jobserver: &'a jobserver::Client,
     /// How directives are parsed.
     pub parse_directives: &'a ParseDirectives<'a>,
-    /// Bounds of policy, over those of the profiles.
-    pub limits: Limits,
+    /// What policy says of a package's limits, over those of the profiles.
+    pub limits: &'a LimitsOf<'a>,
     /// What runs, so that it can be ended.
     pub running: RunningActions,
 }
@@ -168,7 +171,8 @@ impl ActionFailure {
             ActionFailure::Store(error) => error.help(),
             ActionFailure::Directives(error) => error.help(),
             ActionFailure::TimedOut { .. } | ActionFailure::TooMuchOutput => Some(
-                "raise the limit in `[limits]` of `kiln.toml` if the action really needs it"
+                "raise it in `kiln.toml` if the action really needs that: `[crate.NAME]` with `limits = { wall-seconds = 14400 }` \
+                 (or `output-bytes`)"
                     .to_owned(),
             ),
             _ => None,
@@ -342,7 +346,7 @@ impl LocalExecutor<'_> {
             directories: vec![planned.directory.clone()],
             tmp: None,
             descriptors: self.jobserver_descriptors()?,
-            limits: self.limits.clone(),
+            limits: (self.limits)(planned.unit),
             timeout: None,
         })
     }

@@ -26,6 +26,8 @@ pub struct ScheduleOptions<'a> {
     pub jobserver: &'a jobserver::Client,
     /// Whether actions that do not depend on a failed one go on.
     pub keep_going: bool,
+    /// Whether the graph can be scheduled again if the store has lost something; else that fails the action.
+    pub may_repeat: bool,
     /// Set when the user interrupts.
     pub interrupted: &'a AtomicBool,
     /// How long each action took the last time, milliseconds, where that is known.
@@ -45,6 +47,9 @@ pub struct Summary {
     pub executed: usize,
     /// How many were known already.
     pub cached: usize,
+    /// Whether something that the store was believed to have was lost or damaged: it is not believed any more, so that
+    /// scheduling the same graph again makes it again.
+    pub lost: bool,
     /// The actions that failed.
     pub failed: Vec<ActionIndex>,
     /// Whether the user interrupted.
@@ -299,6 +304,7 @@ fn drive(
     let mut failure: Option<ScheduleError> = None;
     loop {
         let stopped = summary.interrupted
+            || summary.lost
             || failure.is_some()
             || (!summary.failed.is_empty() && !options.keep_going);
         while !stopped && let Some((priority, index)) = state.ready.pop() {
@@ -358,6 +364,9 @@ fn drive(
                         state.finish(action, outcome);
                     }
                     Err(ActionFailure::Interrupted) => summary.interrupted = true,
+                    Err(ActionFailure::Store(error)) if error.is_miss() && options.may_repeat => {
+                        summary.lost = true;
+                    }
                     Err(error) => {
                         summary.failed.push(action);
                         observer.failed(action, &error, running);

@@ -1,6 +1,7 @@
 //! A build that has nothing to do is recognised before it is planned, and one that has something to do is not.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::support::{Run, Workspace, directory, manifest, store};
@@ -157,4 +158,38 @@ fn a_policy_that_forbids_the_build_is_noticed() {
         .env("KILN_HOME", &project.home)
         .run();
     run.refuses(&["rust-digest"]);
+}
+
+#[test]
+fn what_the_store_lost_is_made_again_without_a_word_of_the_user() {
+    let home = directory();
+    let project = Project::new("lost", home.path().to_owned());
+    project.build();
+    // Every library that was built rots; the program that needs one is to be compiled again.
+    let mut rotten = 0;
+    for entry in walkdir::WalkDir::new(home.path().join("blobs")) {
+        let entry = entry.expect("readable");
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let mut bytes = fs::read(entry.path()).expect("readable");
+        // The C toolchain's libraries are archives, too.
+        let library = bytes.starts_with(b"!<arch>\n");
+        if library && memchr::memmem::find(&bytes, b"lost_lib").is_some() {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o644))
+                .expect("its owner");
+            fs::write(entry.path(), bytes).expect("written");
+            rotten += 1;
+        }
+    }
+    assert!(rotten > 0, "no library in the store");
+    project.workspace.write(
+        "app/src/main.rs",
+        "fn main() { println!(\"{}\", lost_lib::answer() + 1); }\n",
+    );
+    let run = project.build();
+    run.says(&["discarded from the store"]);
+    assert_eq!(project.workspace.run("target/kiln/debug/lost"), "43\n");
 }
