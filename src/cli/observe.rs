@@ -225,6 +225,19 @@ impl<'a> BuildView<'a> {
         self.shell.line(&line.to_json());
     }
 
+    /// What a build script may have wanted in vain, and how to grant it.
+    fn hints(&self, unit: &Unit, failure: &ActionFailure) -> Option<String> {
+        let ActionFailure::Process(process) = failure else {
+            return None;
+        };
+        let printed = [&process.stdout, &process.stderr]
+            .map(|bytes| harmless(bytes, Styles::Strip))
+            .concat();
+        let hints = self.planned.policy.hints(&unit.package, &printed);
+        let hints: Vec<String> = hints.iter().map(ToString::to_string).collect();
+        (!hints.is_empty()).then(|| hints.join("\n"))
+    }
+
     /// Says how the build ended, where JSON is asked for.
     pub(super) fn end(&self, success: bool) {
         self.shell.clear_progress();
@@ -292,6 +305,7 @@ impl Observer for BuildView<'_> {
         if unit.mode == Mode::RunCustomBuild {
             report.message = format!("the build script of `{}` failed", unit.package);
             report.causes.push(describe(failure));
+            report.help = report.help.or_else(|| self.hints(unit, failure));
         } else {
             let said = self.said.entry(action).or_default();
             let counted = |count: usize, word: &str| match count {

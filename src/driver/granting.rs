@@ -88,6 +88,7 @@ pub(super) fn grant(
                 system,
                 search_path,
                 environment,
+                scratch: grants.write.keys().cloned().collect(),
             },
         );
     }
@@ -155,6 +156,7 @@ fn in_words(grants: &Grants) -> Vec<String> {
     add("read", &grants.read);
     add("pkg-config", &grants.pkg_config);
     add("link", &grants.link);
+    add("write", &grants.write);
     add("env", &grants.env);
     for (name, (value, origin)) in &grants.set_env {
         words.push(format!("env {name}={value} ({})", origin.file));

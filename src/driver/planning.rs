@@ -87,6 +87,8 @@ pub struct Planned {
     pub granted_systems: Vec<(SystemGrants, TreeDigest)>,
     /// The variables of the user's that policy passes on or sets.
     pub granted_variables: BTreeSet<String>,
+    /// The policy.
+    pub policy: Policy,
     /// The limits that policy sets, by package.
     pub limits: BTreeMap<PackageId, Limits>,
     /// What policy granted, in words, and the system tree that holds it, by package.
@@ -376,6 +378,7 @@ pub fn plan_actions(
             .values()
             .flat_map(|granted| granted.environment.keys().cloned())
             .collect(),
+        policy,
         limits: grants.limits.clone(),
         grants: granted_trees(&grants),
         granted_systems: grants.systems,

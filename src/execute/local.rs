@@ -302,9 +302,14 @@ impl LocalExecutor<'_> {
                 .ok_or_else(|| ActionFailure::MissingOutput {
                     name: "the system tree of the plan".to_owned(),
                 })?;
-        let mut mounts =
-            self.placement
-                .mounts(self.store, bound, system, self.rust, &self.toolchain)?;
+        let mut mounts = self.placement.mounts(
+            self.store,
+            bound,
+            workplace,
+            system,
+            self.rust,
+            &self.toolchain,
+        )?;
         let write = |host: &Path, at: &SandboxPath| Mount {
             host: host.to_owned(),
             at: at.clone(),

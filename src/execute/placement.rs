@@ -132,6 +132,21 @@ impl InPlace {
         Ok(path)
     }
 
+    /// As [`InPlace::place`], a copy that will not be what it was: whoever needs the tree next gets a new one.
+    fn place_for_writing(
+        &self,
+        store: &Store,
+        at: &SandboxPath,
+        tree: &TreeRef,
+    ) -> Result<PathBuf, StoreError> {
+        let path = self.place(store, at, tree)?;
+        self.placed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(at);
+        Ok(path)
+    }
+
     /// A fresh directory at `at`.
     fn fresh(&self, at: &SandboxPath) -> Result<PathBuf, StoreError> {
         let path = PathBuf::from(at.as_str());
@@ -179,6 +194,7 @@ impl Placement {
         &self,
         store: &Store,
         bound: &BoundAction<'_>,
+        workplace: &Workplace,
         system: &SystemTree,
         rust: &RustToolchain,
         toolchain: &SandboxPath,
@@ -207,6 +223,7 @@ impl Placement {
             }
         }
         for input in &bound.inputs {
+            let scratch = !bound.planned.scratch.is_empty() && input.at == bound.planned.directory;
             if input.at == *toolchain {
                 for entry in &rust.visible {
                     let at = sandbox_path(format!("{}/{entry}", input.at))?;
@@ -222,13 +239,67 @@ impl Placement {
                 })?;
             }
             let host = match self {
+                Placement::Mounted if scratch => {
+                    let copy = workplace.out.with_file_name("scratch");
+                    store.materialize_copy(&input.tree, &copy)?;
+                    copy
+                }
                 Placement::Mounted => store.materialize(&input.tree)?,
+                Placement::InPlace(place) if scratch => {
+                    place.place_for_writing(store, &input.at, &input.tree)?
+                }
                 Placement::InPlace(place) => place.place(store, &input.at, &input.tree)?,
             };
-            mounts.push(read(host, input.at.clone()));
+            if scratch {
+                mounts.extend(writable(&bound.planned.scratch, &host, &input.at)?);
+            }
+            mounts.push(Mount {
+                host,
+                at: input.at.clone(),
+                access: if scratch && bound.planned.scratch.iter().any(|path| path == ".") {
+                    Access::Write
+                } else {
+                    Access::Read
+                },
+            });
         }
         Ok(mounts)
     }
+}
+
+/// The parts of the copy `host` of a package, seen at `at`, that may be written to. What is not there is made.
+fn writable(
+    scratch: &[String],
+    host: &Path,
+    at: &SandboxPath,
+) -> Result<Vec<Mount>, ActionFailure> {
+    let mut mounts = Vec::new();
+    for path in scratch.iter().filter(|path| *path != ".") {
+        let place = below(host, path)?;
+        mounts.push(Mount {
+            host: place,
+            at: sandbox_path(format!("{at}/{path}"))?,
+            access: Access::Write,
+        });
+    }
+    Ok(mounts)
+}
+
+/// `path` below the directory `root`, made where it is not there. A link on the way could lead anywhere.
+fn below(root: &Path, path: &str) -> Result<PathBuf, StoreError> {
+    let mut place = root.to_owned();
+    for component in path.split('/') {
+        place.push(component);
+        match std::fs::symlink_metadata(&place) {
+            Ok(data) if data.is_symlink() => {
+                let error = std::io::Error::other("a symbolic link cannot be written to");
+                return Err(io(&place)(error));
+            }
+            Ok(_) => {}
+            Err(_) => std::fs::create_dir(&place).map_err(io(&place))?,
+        }
+    }
+    Ok(place)
 }
 
 fn sandbox_path(path: String) -> Result<SandboxPath, ActionFailure> {

@@ -162,6 +162,10 @@ pub struct PlannedAction {
     pub output_directory: SandboxPath,
     /// What it is to leave there.
     pub outputs: Outputs,
+    /// Paths below its working directory that it may write to in a copy of its own, which nothing is taken from; `.` is
+    /// all of it. They are in [`PlannedAction::platform`], too, and so in id and key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scratch: Vec<String>,
     /// Where it may put temporary files.
     pub temporary_directory: SandboxPath,
     /// What has to be done first.

@@ -96,6 +96,8 @@ pub struct Granted {
     pub search_path: String,
     /// Variables and their values.
     pub environment: BTreeMap<String, String>,
+    /// Paths below the package that the build script may write to, `.` for all of it.
+    pub scratch: Vec<String>,
 }
 
 /// Why a graph cannot be planned.
@@ -304,7 +306,7 @@ impl Planner<'_> {
         ]
     }
 
-    fn platform(&self, kind: ActionKind) -> BTreeMap<String, String> {
+    fn platform(&self, kind: ActionKind, scratch: &[String]) -> BTreeMap<String, String> {
         let profile = kind.profile();
         let digest = self
             .input
@@ -312,7 +314,7 @@ impl Planner<'_> {
             .get(profile)
             .cloned()
             .unwrap_or_default();
-        BTreeMap::from([
+        let mut platform = BTreeMap::from([
             (
                 "ISA".to_owned(),
                 isa(&self.input.rust.version.host).to_owned(),
@@ -322,7 +324,11 @@ impl Planner<'_> {
                 "kiln-sandbox".to_owned(),
                 format!("{}:{profile}:{digest}", self.input.isolation),
             ),
-        ])
+        ]);
+        if !scratch.is_empty() {
+            platform.insert("kiln-scratch".to_owned(), scratch.join("\n"));
+        }
+        platform
     }
 
     /// The units whose crates rustc may have to load for `index`, in the order in which they are first met. What a
@@ -451,7 +457,8 @@ impl Planner<'_> {
             outputs: Outputs::Files(files),
             temporary_directory: temporary,
             dependencies,
-            platform: self.platform(ActionKind::Rustc),
+            platform: self.platform(ActionKind::Rustc, &[]),
+            scratch: Vec::new(),
             system: tree_ref(system),
         })
     }
@@ -843,7 +850,11 @@ impl Planner<'_> {
             outputs: Outputs::OutDir,
             temporary_directory: temporary,
             dependencies,
-            platform: self.platform(ActionKind::RunBuildScript),
+            platform: self.platform(
+                ActionKind::RunBuildScript,
+                granted.map_or(&[], |granted| &granted.scratch),
+            ),
+            scratch: granted.map_or_else(Vec::new, |granted| granted.scratch.clone()),
             system: tree_ref(granted.map_or(self.input.system, |granted| &granted.system)),
         })
     }

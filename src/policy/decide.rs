@@ -53,6 +53,8 @@ pub struct Grants {
     pub pkg_config: BTreeMap<String, Grant>,
     /// Libraries by their name for the linker. Whatever links the package needs them as well.
     pub link: BTreeMap<String, Grant>,
+    /// Paths below the package that its build script may write to, in a copy.
+    pub write: BTreeMap<String, Grant>,
     /// Variables whose value is passed on from the user's environment.
     pub env: BTreeMap<String, Grant>,
     /// Variables with a fixed value, and who fixes it.
@@ -84,6 +86,7 @@ impl Grants {
             (&mut self.read, &other.read),
             (&mut self.pkg_config, &other.pkg_config),
             (&mut self.link, &other.link),
+            (&mut self.write, &other.write),
             (&mut self.env, &other.env),
         ] {
             for (key, grant) in theirs {
@@ -122,6 +125,7 @@ impl Grants {
                 &lists.pkg_config_if_present,
             ),
             (&mut self.link, &lists.link, &none),
+            (&mut self.write, &lists.write, &none),
             (&mut self.env, &lists.env, &none),
         ] {
             let values = required
@@ -142,6 +146,13 @@ impl Grants {
                 .insert(name.clone(), (value.clone(), origin.clone()));
         }
     }
+}
+
+/// Whether what kiln ships is for `package`. It was judged for the crates of the default registry; the same name from
+/// elsewhere is somebody else's code. Packages on disk count as well, so that a crate builds in its own checkout: whoever
+/// can name one could write the `kiln.toml` beside it.
+pub(super) fn defaults_apply(package: &PackageId) -> bool {
+    package.source().is_crates_io() || package.source().is_path()
 }
 
 fn widen(mine: &mut Limits, theirs: &Limits) {
@@ -238,10 +249,8 @@ impl Policy {
             }
             BuildMode::Hermetic => Vec::new(),
         };
-        // What is shipped was judged for the crates of the default registry. The same name from elsewhere is
-        // somebody else's code.
-        let defaults = package.source().is_crates_io()
-            && own.iter().chain(&dev).all(|section| section.defaults);
+        let defaults =
+            defaults_apply(package) && own.iter().chain(&dev).all(|section| section.defaults);
         let shipped = self.shipped.iter().filter(|_| defaults);
         let layers = shipped
             .flat_map(|file| {
@@ -363,7 +372,10 @@ pub(super) mod tests {
         let source = if registry {
             SourceId::default_registry()
         } else {
-            SourceId::new(SourceKind::Path("/ws".into()))
+            SourceId::new(SourceKind::Registry {
+                is_crates_io: false,
+                url: "sparse+https://registry.example.com/index/".into(),
+            })
         };
         PackageId::new(
             PackageName::new(name).unwrap(),

@@ -1,7 +1,7 @@
 //! The policies that kiln ships: the files of `policy/`, compiled in.
 
 /// Name and text of each file.
-pub(crate) const SHIPPED: [(&str, &str); 13] = [
+pub(crate) const SHIPPED: [(&str, &str); 14] = [
     (
         "policy/autotools.toml",
         include_str!("../../policy/autotools.toml"),
@@ -31,6 +31,10 @@ pub(crate) const SHIPPED: [(&str, &str); 13] = [
     (
         "policy/openssl-src.toml",
         include_str!("../../policy/openssl-src.toml"),
+    ),
+    (
+        "policy/own-sources.toml",
+        include_str!("../../policy/own-sources.toml"),
     ),
     ("policy/perl.toml", include_str!("../../policy/perl.toml")),
     (

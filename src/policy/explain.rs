@@ -13,6 +13,12 @@ pub enum Denied<'a> {
     Read(&'a str),
     /// A file or directory that it wanted to write.
     Write(&'a str),
+    /// A library of the system, by its name in pkg-config.
+    Library(&'a str),
+    /// What a bundle holds.
+    Bundle(&'a str),
+    /// Its own sources, which it wanted to write to.
+    WriteSource,
     /// A variable of the environment.
     Env(&'a str),
     /// A socket, or a name to be resolved.
@@ -101,6 +107,25 @@ impl Policy {
                 ),
                 grant: None,
             },
+            Denied::Library(library) => Advice {
+                what: format!("{who} looked for the system's library `{library}` by pkg-config"),
+                note: Some("it has to be installed with its headers (`-dev` packages)".to_owned()),
+                grant: line("pkg-config", library),
+            },
+            Denied::Bundle(bundle) => Advice {
+                what: format!("{who} wanted `{bundle}`"),
+                note: Some("it has to be installed".to_owned()),
+                grant: line("use", bundle),
+            },
+            Denied::WriteSource => Advice {
+                what: format!("{who} wanted to write to its own sources, it seems"),
+                note: Some(
+                    "sources are inputs and stay as they are; the grant gives it a copy to write to, which is thrown \
+                     away (name a directory instead of `.` if you know which)"
+                        .to_owned(),
+                ),
+                grant: line("write", "."),
+            },
             Denied::Env(variable) => Advice {
                 what: format!("{who} wanted the environment variable `{variable}`"),
                 note: Some(
@@ -175,7 +200,7 @@ impl Policy {
                 .get(name)
                 .is_some_and(|all| all.iter().any(|one| one.applies_to == AppliesTo::Itself))
         });
-        (shipped && !package.source().is_crates_io()).then(|| {
+        (shipped && !super::decide::defaults_apply(package)).then(|| {
             format!(
                 "what kiln grants by default goes to the `{name}` of the default registry; this one comes from elsewhere"
             )

@@ -14,6 +14,8 @@
 //! pkg-config = ["openssl"]            # libraries, with headers and what they require
 //! pkg-config-if-present = []
 //! link = ["ssl", "crypto"]            # libraries of the linker
+//! write = ["contrib/completions"]     # paths below the package that its build script writes to: in a copy, which is
+//!                                     # thrown away; `.` is all of it
 //! env = ["DATABASE_URL"]              # variables passed on from the environment
 //! set-env = { LANG = "C" }            # variables with a value
 //! limits = { wall-seconds = 3600 }    # bounds of its actions
@@ -69,6 +71,7 @@ pub(crate) struct Bundle {
     pub(crate) pkg_config: Vec<String>,
     pub(crate) pkg_config_if_present: Vec<String>,
     pub(crate) link: Vec<String>,
+    pub(crate) write: Vec<String>,
     pub(crate) env: Vec<String>,
     pub(crate) set_env: BTreeMap<String, String>,
 }
@@ -100,6 +103,7 @@ struct RawCrate {
     pkg_config: Vec<String>,
     pkg_config_if_present: Vec<String>,
     link: Vec<String>,
+    write: Vec<String>,
     env: Vec<String>,
     set_env: BTreeMap<String, String>,
 }
@@ -120,6 +124,7 @@ impl Default for RawCrate {
             pkg_config: Vec::new(),
             pkg_config_if_present: Vec::new(),
             link: Vec::new(),
+            write: Vec::new(),
             env: Vec::new(),
             set_env: BTreeMap::new(),
         }
@@ -143,6 +148,7 @@ impl From<RawCrate> for CrateSection {
                 pkg_config: raw.pkg_config,
                 pkg_config_if_present: raw.pkg_config_if_present,
                 link: raw.link,
+                write: raw.write,
                 env: raw.env,
                 set_env: raw.set_env,
             },
@@ -275,10 +281,11 @@ fn check(file: &str, section: &str, lists: &Bundle) -> Result<(), PolicyError> {
     ]
     .concat();
     let env: Vec<&String> = lists.env.iter().chain(lists.set_env.keys()).collect();
-    let checks: [Check<'_>; 5] = [
+    let checks: [Check<'_>; 6] = [
         ("program", exec.iter().collect(), wrong_program),
         ("path", read.iter().collect(), wrong_path),
         ("library", libraries.iter().collect(), wrong_library),
+        ("path to write", lists.write.iter().collect(), wrong_scratch),
         ("variable", env, wrong_variable),
         ("value", lists.set_env.values().collect(), wrong_value),
     ];
@@ -365,6 +372,11 @@ fn wrong_path(path: &str) -> Option<&'static str> {
     None
 }
 
+fn wrong_scratch(path: &str) -> Option<&'static str> {
+    (path != "." && crate::path::RelPath::new(path).is_err())
+        .then_some("it is not a normalised path below the package")
+}
+
 fn wrong_library(name: &str) -> Option<&'static str> {
     let plain = !name.is_empty()
         && !name.starts_with('-')
@@ -411,6 +423,9 @@ mod tests {
             "[crate.a]\nversion = \"nope\"",
             "[crate.\"../a\"]\nexec = [\"sh\"]",
             "[crate.a]\nexec = [\"../sh\"]",
+            "[crate.a]\nwrite = [\"../b\"]",
+            "[crate.a]\nwrite = [\"/etc\"]",
+            "[crate.a]\nwrite = [\"\"]",
             "[crate.a]\nexec = [\"/usr/../bin/sh\"]",
             "[crate.a]\nexec = [\"\"]",
             "[crate.a]\nread = [\"/\"]",

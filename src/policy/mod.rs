@@ -10,6 +10,7 @@ mod defaults;
 mod error;
 mod explain;
 mod file;
+mod hints;
 
 pub use decide::{BuildMode, Grant, Grants, Origin, Policy};
 pub use error::PolicyError;

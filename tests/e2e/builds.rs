@@ -414,3 +414,48 @@ fn an_interrupt_leaves_nothing_behind() {
     workspace.write("build.rs", "fn main() {}\n");
     workspace.kiln(["build"]).ok();
 }
+
+#[test]
+fn a_build_script_writes_among_its_sources_only_by_a_grant_and_then_to_a_copy() {
+    let script = r#"
+        fn main() -> std::io::Result<()> {
+            std::fs::create_dir_all("completions/deep")?;
+            std::fs::write("completions/deep/made", "made")?;
+            let seen = std::fs::read_to_string("completions/deep/made")?;
+            println!("cargo::rustc-env=SEEN={seen}");
+            // Beside what was granted.
+            if std::fs::write("src/other.rs", "").is_ok() { println!("cargo::rustc-env=SEEN=too much"); }
+            Ok(())
+        }
+    "#;
+    let workspace = Workspace::new(&[
+        ("Cargo.toml", &manifest("scribbler", "")),
+        ("build.rs", script),
+        (
+            "src/main.rs",
+            "fn main() { println!(\"{} {}\", env!(\"SEEN\"), option_env!(\"NONE\").is_none()); }\n",
+        ),
+    ]);
+    let refused = workspace.kiln(["build"]).run();
+    refused.refuses(&[
+        "the build script of `scribbler v0.1.0` failed",
+        "[crate.scribbler]",
+        "write = [\".\"]",
+    ]);
+    let policy = "[crate.scribbler]\nreason = \"completions\"\nwrite = [\"completions\"]\n";
+    workspace.write("kiln.toml", policy);
+    let before = workspace.files();
+    workspace.kiln(["build"]).ok();
+    assert_eq!(workspace.run("target/kiln/debug/scribbler"), "made true\n");
+    // The user's sources and the store's copy of them are what they were.
+    assert_eq!(workspace.files(), before);
+    // A link cannot lead the grant elsewhere.
+    let outside = directory();
+    std::os::unix::fs::symlink(outside.path(), workspace.root().join("completions")).expect("made");
+    let refused = workspace.kiln(["build"]).run();
+    assert_eq!(refused.code, Some(101), "{refused}");
+    assert_eq!(
+        std::fs::read_dir(outside.path()).expect("readable").count(),
+        0
+    );
+}
