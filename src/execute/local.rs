@@ -152,6 +152,12 @@ pub enum ActionFailure {
     /// The store does not work.
     #[error("the store failed")]
     Store(#[source] StoreError),
+    /// A grant to write names something that leads elsewhere.
+    #[error("policy lets the package write to `{path}`, which is a symbolic link or below one")]
+    ScratchLink {
+        /// The path, below the package.
+        path: String,
+    },
     /// The jobserver's descriptors cannot be handed on.
     #[error("the jobserver cannot be handed on")]
     Jobserver(#[source] std::io::Error),
@@ -175,6 +181,9 @@ impl ActionFailure {
                  (or `output-bytes`)"
                     .to_owned(),
             ),
+            ActionFailure::ScratchLink { .. } => {
+                Some("name what the link leads to in `write` of `kiln.toml`".to_owned())
+            }
             _ => None,
         }
     }

@@ -286,14 +286,15 @@ fn writable(
 }
 
 /// `path` below the directory `root`, made where it is not there. A link on the way could lead anywhere.
-fn below(root: &Path, path: &str) -> Result<PathBuf, StoreError> {
+fn below(root: &Path, path: &str) -> Result<PathBuf, ActionFailure> {
     let mut place = root.to_owned();
     for component in path.split('/') {
         place.push(component);
         match std::fs::symlink_metadata(&place) {
             Ok(data) if data.is_symlink() => {
-                let error = std::io::Error::other("a symbolic link cannot be written to");
-                return Err(io(&place)(error));
+                return Err(ActionFailure::ScratchLink {
+                    path: path.to_owned(),
+                });
             }
             Ok(_) => {}
             Err(_) => std::fs::create_dir(&place).map_err(io(&place))?,
