@@ -114,6 +114,8 @@ pub enum Command {
     Install(InstallArgs),
     /// Print the packages of the workspace and what they depend on, as JSON
     Metadata(crate::cli::metadata::MetadataArgs),
+    /// Print what depends on what as a tree
+    Tree(crate::cli::tree::TreeArgs),
     /// Print one package as JSON (deprecated in cargo: `metadata --no-deps`)
     #[command(hide = true)]
     ReadManifest,

@@ -37,6 +37,8 @@ mod report;
 mod run;
 mod shell;
 mod target;
+#[expect(unreachable_pub, reason = "clap derives on plain types")]
+mod tree;
 
 /// The hidden first argument that makes this program the process that unpacks one archive.
 const UNPACK_WORKER: &str = "unpack-worker";
@@ -93,6 +95,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::GenerateLockfile => fetching::generate_lockfile(&context, &shell),
             Command::Install(ref arguments) => install::install(&context, &shell, arguments),
             Command::Metadata(ref arguments) => metadata::metadata(&context, &shell, arguments),
+            Command::Tree(ref arguments) => tree::show(&context, &shell, arguments),
             Command::ReadManifest => metadata::read_manifest(&context, &shell),
             Command::VerifyProject => locate::verify_project(&context, &shell),
             Command::LocateProject(ref arguments) => {

@@ -177,6 +177,8 @@ stages! {
     Policy(crate::policy::PolicyError) = "policy",
     /// Telling about a workspace.
     Metadata(crate::inspect::metadata::MetadataError) = "metadata",
+    /// Drawing the tree of dependencies.
+    Tree(crate::inspect::tree::TreeError) = "tree",
     /// Planning actions.
     Plan(crate::plan::PlanError) = "plan",
     /// The store.

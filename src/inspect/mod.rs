@@ -3,3 +3,4 @@
 //! Functions from values to text; who calls them has resolved the workspace and fetched what is to be shown.
 
 pub mod metadata;
+pub mod tree;

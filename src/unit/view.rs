@@ -1,14 +1,18 @@
 //! The resolution as one command sees it, for those who show it instead of building it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::manifest::model::Workspace;
+use crate::manifest::model::{Package, Workspace};
 use crate::package::{Dependency, PackageId};
 use crate::resolve::graph::Resolve;
-use crate::unit::UnitError;
+use crate::unit::context::Manifests;
+use crate::unit::features::{self, FeatureOptions, ResolvedFeatures};
 use crate::unit::graph::Platform;
 use crate::unit::lower::Narrowed;
+use crate::unit::packages::{MemberFeatures, PackageGraph, PackageIndex};
 use crate::unit::request::{BuildRequest, Platforms};
+use crate::unit::{UnitError, selection};
 
 /// For which platforms dependencies count.
 #[derive(Debug, Clone)]
@@ -68,4 +72,64 @@ pub fn narrowed(
 /// Every package that is left of a resolution: what has to be at hand to show it for all platforms.
 pub fn all_packages(resolve: &Resolve) -> BTreeSet<PackageId> {
     resolve.packages.keys().cloned().collect()
+}
+
+/// A resolution under one request: who depends on whom, and with which features each use of a package is on.
+#[derive(Debug)]
+pub struct View<'a> {
+    pub(crate) graph: PackageGraph<'a>,
+    pub(crate) manifests: Manifests<'a>,
+    pub(crate) features: ResolvedFeatures,
+    /// The members that take part, with what is asked of each.
+    pub(crate) members: Vec<MemberFeatures>,
+    /// The packages that the request selects.
+    pub(crate) selected: Vec<PackageIndex>,
+    /// The platforms that it names.
+    pub(crate) requested: Vec<Platform>,
+    pub(crate) platforms: Platforms<'a>,
+}
+
+impl<'a> View<'a> {
+    /// `narrowed` is what [`narrowed()`] makes of the lock for the same request, `packages` the manifests of what the
+    /// request can reach. With `everywhere`, features of every platform's dependencies count.
+    ///
+    /// # Errors
+    /// If the request names packages, features or platforms that do not exist.
+    pub fn new(
+        workspace: &'a Workspace,
+        narrowed: &'a Resolve,
+        packages: &'a BTreeMap<PackageId, Arc<Package>>,
+        platforms: Platforms<'a>,
+        request: &BuildRequest,
+        everywhere: bool,
+    ) -> Result<Self, UnitError> {
+        let requested = platforms.requested(request)?;
+        let selected = selection::select(workspace, &request.packages)?;
+        let members = selection::members_with_features(
+            workspace,
+            narrowed,
+            &selected.selectors,
+            &request.features,
+        )?;
+        let graph = PackageGraph::new(narrowed)?;
+        let manifests = Manifests::new(&graph, workspace, packages);
+        let has_dev_units = request.intent.is_any_test();
+        let features = features::resolve(
+            &graph,
+            &members,
+            &manifests,
+            platforms,
+            &requested,
+            FeatureOptions::new(workspace.resolver, has_dev_units, everywhere),
+        );
+        Ok(Self {
+            selected: selection::packages_to_build(&selected.selectors, &graph)?,
+            graph,
+            manifests,
+            features,
+            members,
+            requested,
+            platforms,
+        })
+    }
 }

@@ -220,3 +220,46 @@ fn projects_and_packages_are_found_where_cargo_finds_them() {
         assert_eq!(ours.stdout, cargos.stdout, "{arguments:?}");
     }
 }
+
+#[test]
+fn trees_are_cargos() {
+    let workspace = everything();
+    let commands = [
+        "",
+        "--workspace",
+        "--workspace -e features",
+        "--workspace -e features --all-features",
+        "--workspace -e all --prefix depth",
+        "--workspace -e no-dev",
+        "--workspace -e normal,dev",
+        "--workspace -e no-proc-macro,no-build",
+        "--workspace -d --target all",
+        "--workspace -d",
+        "--workspace --charset ascii --depth 1",
+        "--workspace --depth workspace",
+        "--workspace --no-dedupe --prefix none",
+        "--target all --manifest-path a/Cargo.toml --format {p}/{l}/{r}/{f}/{lib}",
+        "--target x86_64-unknown-linux-gnu --workspace",
+        "--target x86_64-pc-windows-gnu --workspace --manifest-path a/Cargo.toml",
+        "--manifest-path a/Cargo.toml --no-default-features -F y -e features",
+        "-i deep --workspace",
+        "-i deep --workspace -e features --features a-b/y",
+        "-i -p deep",
+        "-p a-b -p m --exclude b",
+        "--workspace --exclude a-b",
+        "--workspace --prune deep",
+        "-i nothing",
+        "-i",
+        "--format {x}",
+        "-d -e features",
+        "-e dev,no-dev",
+        "-e public",
+    ];
+    for command in commands {
+        let arguments = || std::iter::once("tree").chain(command.split_whitespace());
+        let cargos = workspace.cargo(arguments()).run();
+        let ours = workspace.kiln(arguments()).run();
+        assert_eq!(ours.code, cargos.code, "{ours}\n{cargos}");
+        assert_eq!(ours.stdout, cargos.stdout, "{command}");
+    }
+}
