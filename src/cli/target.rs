@@ -8,14 +8,13 @@ use crate::manifest::model::Workspace;
 /// The directory below the target directory that is kiln's own.
 pub(super) const OWN: &str = "kiln";
 
-/// The target directory: `given` (`--target-dir`), `CARGO_TARGET_DIR`, or `target` in the workspace.
+/// The target directory: `given` (`--target-dir`), what the configuration says, or `target` in the workspace.
 pub(super) fn target_directory(
     context: &Context,
     workspace: &Workspace,
     given: Option<&Path>,
 ) -> PathBuf {
-    let variable = || context.variables.get("CARGO_TARGET_DIR").map(Path::new);
-    match given.or_else(variable) {
+    match given.or(context.config.target_dir.as_deref()) {
         Some(directory) => context.directory.join(directory),
         None => workspace.root.join("target"),
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use crate::cli::args::{FeatureArgs, PackageArgs};
-use crate::cli::build::features;
+use crate::cli::compile::features;
 use crate::cli::report::FetchView;
 use crate::cli::shell::Shell;
 use crate::driver::{Context, DriverError, viewing};
@@ -153,6 +153,7 @@ pub(super) fn show(
     let workspace = &viewed.resolved.workspace;
     let view = View::new(
         workspace,
+        &viewed.resolved.resolve,
         &viewed.narrowed,
         &viewed.packages,
         Platforms::of(&viewed.rust),

@@ -90,13 +90,14 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// `narrowed` is what [`narrowed()`] makes of the lock for the same request, `packages` the manifests of what the
+    /// `narrowed` is what [`narrowed()`] makes of `resolve` for the same request, `packages` the manifests of what the
     /// request can reach. With `everywhere`, features of every platform's dependencies count.
     ///
     /// # Errors
     /// If the request names packages, features or platforms that do not exist.
     pub fn new(
         workspace: &'a Workspace,
+        resolve: &Resolve,
         narrowed: &'a Resolve,
         packages: &'a BTreeMap<PackageId, Arc<Package>>,
         platforms: Platforms<'a>,
@@ -107,7 +108,7 @@ impl<'a> View<'a> {
         let selected = selection::select(workspace, &request.packages)?;
         let members = selection::members_with_features(
             workspace,
-            narrowed,
+            resolve,
             &selected.selectors,
             &request.features,
         )?;
