@@ -26,11 +26,7 @@ pub(super) fn fetch(
         shell.warning(warning);
     }
     let rust = planning::rust_toolchain(context, &store, &workspace.root, &arguments.target)?;
-    let mut registries = Registries::new(
-        context.network.clone(),
-        context.home.join("index"),
-        &mut view,
-    )?;
+    let mut registries = Registries::new(context, &store, &mut view)?;
     let resolved = resolution::resolve(context, workspace, &rust.version.release, &mut registries)?;
     let wanted: BTreeSet<PackageId> = if arguments.target.is_empty() {
         resolved.resolve.packages.keys().cloned().collect()
@@ -67,11 +63,7 @@ pub(super) fn generate_lockfile(context: &Context, shell: &Shell) -> Result<Exit
         shell.warning(warning);
     }
     let rust = planning::rust_toolchain(context, &store, &workspace.root, &[])?;
-    let mut registries = Registries::new(
-        context.network.clone(),
-        context.home.join("index"),
-        &mut view,
-    )?;
+    let mut registries = Registries::new(context, &store, &mut view)?;
     resolution::regenerate(
         context,
         workspace,

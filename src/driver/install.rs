@@ -79,11 +79,7 @@ pub fn lower(
     request: &BuildRequest,
     reporter: &mut dyn Reporter,
 ) -> Result<InstallPlan, DriverError> {
-    let mut registries = Registries::new(
-        context.network.clone(),
-        context.home.join("index"),
-        reporter,
-    )?;
+    let mut registries = Registries::new(context, store, reporter)?;
     let summary = choose(spec, &mut registries)?;
     registries
         .reporter()

@@ -19,6 +19,7 @@ pub mod planning;
 pub mod programs;
 pub mod registries;
 pub mod repetition;
+pub mod repositories;
 pub mod resolution;
 pub mod viewing;
 
@@ -169,6 +170,8 @@ stages! {
     Resolve(crate::resolve::ResolveError) = "resolve",
     /// Fetching and unpacking sources.
     Source(crate::source::SourceError) = "source",
+    /// Fetching and reading git repositories.
+    Repository(crate::driver::repositories::RepositoryError) = "git",
     /// Making the unit graph.
     Unit(crate::unit::UnitError) = "unit",
     /// Finding toolchains.
@@ -230,12 +233,17 @@ impl DriverError {
                     report.code = cause.code().to_owned();
                     report.help = cause.help().or(report.help);
                 }
+                if let Some(cause) = error.source.downcast_ref::<repositories::RepositoryError>() {
+                    report.code = cause.code().to_owned();
+                    report.help = cause.help().or(report.help);
+                }
             }
             DriverError::Registry(error) => report = error.report(),
             DriverError::Source(error) => report = error.report(),
             DriverError::Config(error) => {
                 report.snippet = error.place().map(|place| snippet(place, &report.message))
             }
+            DriverError::Repository(error) => report.code = error.code().to_owned(),
             DriverError::Manifest(error) => {
                 report.snippet = error.place().map(|place| snippet(place, &report.message))
             }

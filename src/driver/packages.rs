@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! <home>/src/<registry>/<name>-<version> -> the tree in the store
+//! <home>/src/<repository>/<commit> -> the tree in the store
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::driver::registries::{Registries, Reporting};
+use crate::driver::repositories::Repository;
 use crate::driver::resolution::Resolved;
 use crate::driver::{Context, DriverError};
 use crate::manifest::model::Package;
@@ -28,6 +30,8 @@ pub struct Packages {
     pub packages: BTreeMap<PackageId, Arc<Package>>,
     /// What was fetched, by package.
     pub fetched: BTreeMap<PackageId, Fetched>,
+    /// The repositories that packages come from, by their source with the commit.
+    pub repositories: BTreeMap<SourceId, Arc<Repository>>,
 }
 
 /// Fetches and unpacks `wanted` and reads their manifests; packages of the workspace are taken as they are.
@@ -44,7 +48,20 @@ pub fn obtain(
         .filter(|id| !packages.contains_key(*id))
         .collect();
     let mut requests = Vec::with_capacity(missing.len());
+    let mut result = Packages::default();
     for id in &missing {
+        if id.source().is_git() {
+            let repository = registries.repository(id.source())?;
+            let package = repository.packages.get(*id);
+            let package = package.ok_or_else(|| DriverError::Request {
+                message: format!("the git repository of `{id}` has no such package any more"),
+                help: Some("`kiln generate-lockfile` chooses anew".to_owned()),
+            })?;
+            result.packages.insert((*id).clone(), package.clone());
+            let source = repository.checkout.source.clone();
+            result.repositories.insert(source, repository);
+            continue;
+        }
         registries
             .ensure(id.source())
             .map_err(|error| DriverError::Request {
@@ -88,11 +105,11 @@ pub fn obtain(
             Ok((fetched.id.clone(), Arc::new(package), fetched))
         })
         .collect::<Result<_, DriverError>>()?;
-    let mut result = Packages::default();
     for (id, package, fetched) in read {
         packages.insert(id.clone(), package);
         result.fetched.insert(id, fetched);
     }
+    packages.append(&mut result.packages);
     result.packages = packages;
     Ok(result)
 }
@@ -117,29 +134,37 @@ pub(super) fn named_directory(
 ) -> Result<PathBuf, DriverError> {
     let id = &fetched.id;
     let parent = context.home.join("src").join(source_directory(id.source()));
-    let link = parent.join(format!("{}-{}", id.name(), id.version()));
     let tree = store.tree_path(&fetched.tree.digest);
+    link_to_tree(&parent, &format!("{}-{}", id.name(), id.version()), &tree).map_err(
+        |(path, source)| DriverError::File {
+            path,
+            verb: "written",
+            source,
+        },
+    )
+}
+
+/// Makes `<parent>/<name>` a link to the directory `tree`, if it is none yet, and gives its path.
+pub(super) fn link_to_tree(
+    parent: &Path,
+    name: &str,
+    tree: &Path,
+) -> Result<PathBuf, (PathBuf, std::io::Error)> {
+    let link = parent.join(name);
     if std::fs::read_link(&link).is_ok_and(|target| target == tree) {
         return Ok(link);
     }
     let make = |link: &Path| {
-        std::fs::create_dir_all(&parent)?;
-        let temporary = parent.join(format!(
-            ".{}-{}.{}",
-            id.name(),
-            id.version(),
-            std::process::id()
-        ));
+        std::fs::create_dir_all(parent)?;
+        let temporary = parent.join(format!(".{name}.{}", std::process::id()));
         let _ = std::fs::remove_file(&temporary);
-        std::os::unix::fs::symlink(&tree, &temporary)?;
+        std::os::unix::fs::symlink(tree, &temporary)?;
         std::fs::rename(&temporary, link)
     };
-    make(&link).map_err(|source| DriverError::File {
-        path: link.clone(),
-        verb: "written",
-        source,
-    })?;
-    Ok(link)
+    match make(&link) {
+        Ok(()) => Ok(link),
+        Err(error) => Err((link, error)),
+    }
 }
 
 fn source_directory(source: &SourceId) -> String {
@@ -148,10 +173,6 @@ fn source_directory(source: &SourceId) -> String {
             is_crates_io: true, ..
         } => "default".to_owned(),
         SourceKind::Registry { url, .. } => blake3::hash(url.as_bytes()).to_hex()[..16].to_owned(),
-        SourceKind::Git { url, precise, .. } => {
-            let address = format!("{url}#{}", precise.as_deref().unwrap_or_default());
-            blake3::hash(address.as_bytes()).to_hex()[..16].to_owned()
-        }
-        SourceKind::Path(_) => "path".to_owned(),
+        SourceKind::Git { .. } | SourceKind::Path(_) => "path".to_owned(),
     }
 }

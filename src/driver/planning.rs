@@ -13,7 +13,7 @@ use crate::driver::resolution::{self, Resolved};
 use crate::driver::{Context, DriverError, Reporter};
 use crate::execute::outcome::Outcome;
 use crate::manifest::model::{Package, Workspace};
-use crate::package::PackageId;
+use crate::package::{PackageId, SourceId};
 use crate::path::RelPath;
 use crate::plan::graph::{ActionGraph, ActionKind, Artifact};
 use crate::plan::layout::Layout;
@@ -67,8 +67,10 @@ pub struct Planned {
     pub packages: BTreeMap<PackageId, Arc<Package>>,
     /// What was fetched.
     pub fetched: BTreeMap<PackageId, crate::source::Fetched>,
-    /// The content of each package.
+    /// The content of each package; of one from a repository, that of the repository.
     pub sources: BTreeMap<PackageId, TreeRef>,
+    /// The directories of the repositories that packages come from.
+    pub checkouts: BTreeMap<SourceId, PathBuf>,
     /// The units.
     pub units: UnitGraph,
     /// The actions.
@@ -113,6 +115,14 @@ impl Planned {
         let workspace = self.layout.workspace();
         if let Some(relative) = path.strip_prefix(&format!("{workspace}/")) {
             return Some(self.workspace().root.join(relative));
+        }
+        let in_repository = self.checkouts.iter().find_map(|(source, directory)| {
+            let beneath = format!("{}/", self.layout.repository(source));
+            path.strip_prefix(&beneath)
+                .map(|relative| directory.join(relative))
+        });
+        if in_repository.is_some() {
+            return in_repository;
         }
         self.packages.iter().find_map(|(id, package)| {
             let beneath = format!("{}/", self.layout.source(id));
@@ -248,8 +258,7 @@ pub fn lower(
         reporter.warning(warning);
     }
     let rust = rust_toolchain(context, store, &workspace.root, &request.platforms)?;
-    let cache = context.home.join("index");
-    let mut registries = Registries::new(context.network.clone(), cache, reporter)?;
+    let mut registries = Registries::new(context, store, reporter)?;
     let resolved = resolution::resolve(context, workspace, &rust.version.release, &mut registries)?;
     let platforms = Platforms::of(&rust);
     let wanted =
@@ -288,7 +297,11 @@ pub fn plan_actions(
         units,
         rust,
     } = lowered;
-    let Packages { packages, fetched } = packages;
+    let Packages {
+        packages,
+        fetched,
+        repositories,
+    } = packages;
     let policy = Policy::load(&resolved.workspace.root)?;
     let profiles = sandbox_profiles()?;
     let c = c_toolchain(store, &rust)?;
@@ -299,9 +312,11 @@ pub fn plan_actions(
     let used: BTreeSet<&PackageId> = units.units.iter().map(|unit| &unit.package).collect();
     let mut sources = BTreeMap::new();
     for id in &used {
-        let tree = match fetched.get(*id) {
-            Some(fetched) => fetched.tree,
-            None => snapshot(store, &resolved.workspace, &packages[*id], reporter)?,
+        let repository = repositories.get(id.source());
+        let tree = match (fetched.get(*id), repository) {
+            (Some(fetched), _) => fetched.tree,
+            (None, Some(repository)) => repository.checkout.tree,
+            (None, None) => snapshot(store, &resolved.workspace, &packages[*id], reporter)?,
         };
         sources.insert((*id).clone(), tree);
     }
@@ -327,12 +342,17 @@ pub fn plan_actions(
         .collect();
     let profile_directory = profile_directory(request);
     let settings = configured::settings(context, &rust, &request.platforms)?;
+    let checkouts: BTreeMap<SourceId, PathBuf> = repositories
+        .iter()
+        .map(|(source, repository)| (source.clone(), repository.directory.clone()))
+        .collect();
     let graph = plan(&PlanInput {
         workspace: &resolved.workspace,
         units: &units,
         lto: &lto,
         packages: &packages,
         sources: &sources,
+        checkouts: &checkouts,
         rust: &rust,
         runtime: &runtime,
         search_path: &c.path,
@@ -366,6 +386,7 @@ pub fn plan_actions(
         packages,
         fetched,
         sources,
+        checkouts,
         units,
         graph,
         layout: options.layout.clone(),

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::driver::Reporter;
+use crate::driver::repositories::{Repositories, Repository, RepositoryError};
+use crate::driver::{Context, Reporter};
 use crate::package::{PackageId, PackageName, SourceId, SourceKind, Summary};
-use crate::registry::{Client, Event, Network, NetworkConfig, Progress, Registry, RegistryError};
+use crate::registry::{Client, Event, Network, Progress, Registry, RegistryError};
 use crate::resolve::{Summaries, Versions, VersionsError};
+use crate::store::Store;
 
 /// A source that is no registry that kiln can ask.
 #[derive(Debug, thiserror::Error)]
@@ -32,19 +34,23 @@ pub struct Registries<'a> {
     clients: BTreeMap<SourceId, Client>,
     locked: BTreeMap<PackageId, Arc<Summary>>,
     versions: BTreeMap<(PackageName, SourceId), Arc<[Arc<Summary>]>>,
+    repositories: Repositories,
     reporter: &'a mut dyn Reporter,
 }
 
 impl<'a> Registries<'a> {
-    /// No registry yet; index files are kept beneath `cache`.
+    /// Nothing yet; index files and repositories are kept in the home of `store`.
     pub fn new(
-        config: NetworkConfig,
-        cache: PathBuf,
+        context: &Context,
+        store: &Arc<Store>,
         reporter: &'a mut dyn Reporter,
     ) -> Result<Self, RegistryError> {
+        let network = Arc::new(Network::new(context.network.clone())?);
+        let manifests = super::resolution::manifest_context(context);
         Ok(Self {
-            network: Arc::new(Network::new(config)?),
-            cache,
+            repositories: Repositories::new(store.clone(), network.clone(), manifests),
+            network,
+            cache: context.home.join("index"),
             clients: BTreeMap::new(),
             locked: BTreeMap::new(),
             versions: BTreeMap::new(),
@@ -60,6 +66,26 @@ impl<'a> Registries<'a> {
     /// The clients by source, and the reporter.
     pub(super) fn parts(&mut self) -> (&mut BTreeMap<SourceId, Client>, &mut dyn Reporter) {
         (&mut self.clients, self.reporter)
+    }
+
+    /// The repository of `source`, a git source.
+    pub(super) fn repository(
+        &mut self,
+        source: &SourceId,
+    ) -> Result<Arc<Repository>, RepositoryError> {
+        self.repositories.repository(source, self.reporter)
+    }
+
+    /// The same, for whoever asked for `name` in it.
+    fn repository_of(
+        &mut self,
+        name: &PackageName,
+        source: &SourceId,
+    ) -> Result<Arc<Repository>, VersionsError> {
+        self.repository(source).map_err(|error| VersionsError {
+            name: name.clone(),
+            source: Box::new(error),
+        })
     }
 
     /// Makes sure that there is a client for `source`.
@@ -122,6 +148,9 @@ impl Versions for Registries<'_> {
         name: &PackageName,
         source: &SourceId,
     ) -> Result<Arc<[Arc<Summary>]>, VersionsError> {
+        if source.is_git() {
+            return Ok(self.repository_of(name, source)?.summaries(name));
+        }
         let key = (name.clone(), source.clone());
         if !self.versions.contains_key(&key) {
             self.load(source, std::slice::from_ref(name))?;
@@ -132,7 +161,8 @@ impl Versions for Registries<'_> {
     fn prefetch(&mut self, wanted: &[(PackageName, SourceId)]) {
         let mut by_source: BTreeMap<&SourceId, Vec<PackageName>> = BTreeMap::new();
         for (name, source) in wanted {
-            if !self.versions.contains_key(&(name.clone(), source.clone())) {
+            if source.is_registry() && !self.versions.contains_key(&(name.clone(), source.clone()))
+            {
                 by_source.entry(source).or_default().push(name.clone());
             }
         }
@@ -143,6 +173,11 @@ impl Versions for Registries<'_> {
     }
 
     fn similar_names(&mut self, name: &PackageName, source: &SourceId) -> Vec<PackageName> {
+        if source.is_git() {
+            let known = self.repositories.known().get(source);
+            let packages = known.into_iter().flat_map(|known| known.packages.keys());
+            return packages.map(|id| id.name().clone()).collect();
+        }
         let Ok((client, mut progress)) = self.client(name, source) else {
             return Vec::new();
         };
@@ -181,6 +216,11 @@ impl Summaries for Registries<'_> {
     fn summary(&mut self, package: &PackageId) -> Result<Option<Arc<Summary>>, VersionsError> {
         if let Some(summary) = self.locked.get(package) {
             return Ok(Some(summary.clone()));
+        }
+        if package.source().is_git() {
+            let repository = self.repository_of(package.name(), package.source())?;
+            let found = repository.packages.get(package);
+            return Ok(found.map(|found| Arc::new(found.summary.clone())));
         }
         let wanted = [(package.name().clone(), package.version().clone())];
         let (client, mut progress) = self.client(package.name(), package.source())?;

@@ -43,8 +43,7 @@ pub fn view(
         reporter.warning(warning);
     }
     let rust = planning::rust_toolchain(context, store, &workspace.root, &request.platforms)?;
-    let cache = context.home.join("index");
-    let mut registries = Registries::new(context.network.clone(), cache, reporter)?;
+    let mut registries = Registries::new(context, store, reporter)?;
     let resolved = resolution::resolve(context, workspace, &rust.version.release, &mut registries)?;
     let platforms = Platforms::of(&rust);
     let narrowed = unit::narrowed(&resolved.workspace, &resolved.resolve, platforms, request)?;

@@ -5,6 +5,7 @@
 //! targets with those that only the file system tells of. [`load_workspace`] does so for the root, the members and
 //! every path package that they reach.
 
+mod checkout;
 pub mod config;
 mod dependency;
 mod error;
@@ -22,6 +23,7 @@ mod targets;
 pub mod text;
 mod workspace;
 
+pub use checkout::{FoundPackages, read_packages};
 pub use error::ManifestError;
 pub use package::read_package;
 pub use read::{ManifestContext, find_manifest};

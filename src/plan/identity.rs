@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use crate::manifest::model::{TargetKind, Workspace};
-use crate::package::{PackageId, SourceKind};
+use crate::package::{GitReference, PackageId, SourceKind};
 use crate::plan::rustc;
 use crate::plan::settings::Settings;
 use crate::unit::graph::{Mode, Platform, Unit, UnitGraph, UnitIndex};
@@ -119,9 +119,20 @@ fn package(fields: &mut Fields, workspace: &Workspace, package: &PackageId) {
             fields.text("registry");
             fields.text(url);
         }
-        SourceKind::Git { url, precise, .. } => {
+        SourceKind::Git {
+            reference, precise, ..
+        } => {
+            // Two references to one commit are two sources, and their packages two crates.
+            let (kind, name) = match reference {
+                GitReference::Tag(name) => ("tag", name.as_str()),
+                GitReference::Branch(name) => ("branch", name.as_str()),
+                GitReference::Rev(name) => ("rev", name.as_str()),
+                GitReference::DefaultBranch => ("", ""),
+            };
             fields.text("git");
-            fields.text(url);
+            fields.text(package.source().canonical_address());
+            fields.text(kind);
+            fields.text(name);
             fields.text(precise.as_deref().unwrap_or(""));
         }
     }

@@ -9,6 +9,7 @@
 //! <prefix>/workspace[/<member>]              packages beneath the workspace's root; the working directory of their rustc
 //! <prefix>/src/<name>-<version>              packages of the default registry
 //! <prefix>/src/<name>-<version>-<source>     packages of other sources; <source> is 8 digits of a hash of its address
+//! <prefix>/git/<name>-<source>[/<package>]   a repository's commit, and the packages in it; <source> is of its address and commit
 //! <prefix>/out/<name>-<unit>                 what a unit writes; <unit> is the unit's 16-digit identity
 //! ```
 //!
@@ -103,6 +104,22 @@ impl Layout {
         }
     }
 
+    /// The directory of all files of a git source's commit, in which its packages lie.
+    pub fn repository(&self, source: &SourceId) -> SandboxPath {
+        let name: String = source
+            .canonical_address()
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+            .take(64)
+            .collect();
+        let suffix = source_suffix(source).unwrap_or_default();
+        self.below(&format!("git/{name}-{suffix}"))
+    }
+
     /// The directory that a unit of package `name` writes; `identity` is 16 hexadecimal digits.
     pub fn out(&self, name: &str, identity: &str) -> SandboxPath {
         self.below(&format!("out/{name}-{identity}"))
@@ -116,8 +133,9 @@ fn source_suffix(source: &SourceId) -> Option<String> {
             is_crates_io: true, ..
         } => return None,
         SourceKind::Registry { url, .. } => url.clone(),
-        SourceKind::Git { url, precise, .. } => {
-            format!("{url}#{}", precise.as_deref().unwrap_or(""))
+        SourceKind::Git { precise, .. } => {
+            let commit = precise.as_deref().unwrap_or("");
+            format!("{}#{commit}", source.canonical_address())
         }
         SourceKind::Path(_) => "path".to_owned(),
     };

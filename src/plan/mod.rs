@@ -9,12 +9,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::digest::ActionId;
 use crate::directive::LinkArgTarget;
 use crate::manifest::model::{Package, Target, TargetKind, Workspace};
-use crate::package::PackageId;
+use crate::package::{PackageId, SourceId};
 use crate::path::{RelPath, SandboxPath};
 use crate::plan::graph::{
     ActionGraph, ActionIndex, ActionKind, Argument, Artifact, Input, InputSource, Needs,
@@ -56,8 +57,10 @@ pub struct PlanInput<'a> {
     pub lto: &'a [LtoMode],
     /// The packages of the units.
     pub packages: &'a BTreeMap<PackageId, Arc<Package>>,
-    /// The content of each of these packages.
+    /// The content of each of these packages; of one from a repository, that of the repository.
     pub sources: &'a BTreeMap<PackageId, TreeRef>,
+    /// The directories of repositories, by source: the packages of such a source lie in it.
+    pub checkouts: &'a BTreeMap<SourceId, PathBuf>,
     /// The Rust toolchain.
     pub rust: &'a RustToolchain,
     /// What a compilation that links nothing sees at `/`: the libraries that rustc itself is linked with.
@@ -208,6 +211,8 @@ struct Planner<'a> {
 struct Place {
     /// The package's directory.
     root: SandboxPath,
+    /// Where its source is seen: its own directory, or that of the repository that it lies in.
+    source: SandboxPath,
     /// The working directory of its rustc.
     directory: SandboxPath,
 }
@@ -219,14 +224,32 @@ impl Planner<'_> {
 
     fn place(&self, package: &Package) -> Result<Place, PlanError> {
         let layout = self.input.layout;
+        let source = package.id().source();
+        if let Some(directory) = self.input.checkouts.get(source)
+            && let Ok(relative) = package.root().strip_prefix(directory)
+        {
+            let relative = relative_path(relative).map_err(|source| PlanError::Path {
+                package: package.id().clone(),
+                source,
+            })?;
+            let source = layout.repository(source);
+            let root = relative.map_or(source.clone(), |relative| source.join(&relative));
+            return Ok(Place {
+                directory: root.clone(),
+                root,
+                source,
+            });
+        }
         match package.root().strip_prefix(&self.input.workspace.root) {
             Ok(relative) => {
                 let relative = relative_path(relative).map_err(|source| PlanError::Path {
                     package: package.id().clone(),
                     source,
                 })?;
+                let root = layout.member(relative.as_ref());
                 Ok(Place {
-                    root: layout.member(relative.as_ref()),
+                    source: root.clone(),
+                    root,
                     directory: layout.workspace(),
                 })
             }
@@ -234,6 +257,7 @@ impl Planner<'_> {
                 let root = layout.source(package.id());
                 Ok(Place {
                     directory: root.clone(),
+                    source: root.clone(),
                     root,
                 })
             }
@@ -300,7 +324,7 @@ impl Planner<'_> {
                 }),
             },
             Input {
-                at: place.root.clone(),
+                at: place.source.clone(),
                 source: InputSource::Tree(self.input.sources[package.id()]),
             },
         ]

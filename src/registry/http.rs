@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -219,6 +220,31 @@ impl Network {
         }))
     }
 
+    /// Sends `body` once; an answer that leads elsewhere is an error.
+    pub(crate) async fn post(
+        &self,
+        policy: SchemePolicy,
+        url: &Url,
+        headers: &HeaderMap,
+        token: Option<&Token>,
+        body: Vec<u8>,
+    ) -> Result<Response, Failure> {
+        policy.check(url, None)?;
+        let client = self.client(Lane::Archive)?;
+        let mut request = client.post(url.clone()).headers(headers.clone()).body(body);
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, token.header()?);
+        }
+        let response = self.send_in_time(url, request).await?;
+        if is_redirection(response.status()) {
+            return Err(Failure::from(RegistryError::Redirect {
+                url: shown(url),
+                why: "what was sent would have to be sent elsewhere".to_owned(),
+            }));
+        }
+        Ok(response)
+    }
+
     async fn send_alone_if_first(
         &self,
         url: &Url,
@@ -266,16 +292,18 @@ impl Network {
     }
 
     /// Reads the body of an answer, chunk by chunk, at most `limit_bytes` of it.
-    pub(crate) fn body(&self, response: Response, url: Url, limit_bytes: u64) -> Body<'_> {
-        Body {
-            network: self,
-            response,
-            url,
-            limit_bytes,
-            received_bytes: 0,
-            window_end: Instant::now() + self.config.timeout,
-            window_bytes: 0,
-        }
+    pub(crate) fn body(&self, response: Response, url: Url, limit_bytes: u64) -> Body<&Self> {
+        Body::new(self, response, url, limit_bytes)
+    }
+
+    /// The same, for whoever keeps the body longer than a borrow.
+    pub(crate) fn shared_body(
+        self: &Arc<Self>,
+        response: Response,
+        url: Url,
+        limit_bytes: u64,
+    ) -> Body<Arc<Self>> {
+        Body::new(self.clone(), response, url, limit_bytes)
     }
 
     /// What an answer with an error status means.
@@ -398,8 +426,8 @@ fn is_certificate_error(error: &reqwest::Error) -> bool {
 }
 
 /// The body of an answer while it arrives.
-pub(crate) struct Body<'n> {
-    network: &'n Network,
+pub(crate) struct Body<N> {
+    network: N,
     response: Response,
     url: Url,
     limit_bytes: u64,
@@ -408,9 +436,22 @@ pub(crate) struct Body<'n> {
     window_bytes: u64,
 }
 
-impl Body<'_> {
+impl<N: Deref<Target = Network>> Body<N> {
+    fn new(network: N, response: Response, url: Url, limit_bytes: u64) -> Self {
+        let window_end = Instant::now() + network.config.timeout;
+        Self {
+            network,
+            response,
+            url,
+            limit_bytes,
+            received_bytes: 0,
+            window_end,
+            window_bytes: 0,
+        }
+    }
+
     /// The next piece; `None` at the end. An end before the announced length is an error of the transport.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
+    pub(crate) async fn chunk(&mut self) -> Result<Option<impl AsRef<[u8]> + use<N>>, Failure> {
         let config = &self.network.config;
         let chunk = loop {
             match tokio::time::timeout_at(self.window_end, self.response.chunk()).await {

@@ -28,4 +28,4 @@ pub use progress::{Event, Progress, Quiet};
 pub use proxy::Proxies;
 
 pub(crate) use config::{SchemePolicy, shown};
-pub(crate) use http::{Failure, Lane};
+pub(crate) use http::{Body, Failure, Lane};

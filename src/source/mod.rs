@@ -11,6 +11,7 @@
 mod archive;
 mod confine;
 mod error;
+pub mod git;
 mod registries;
 pub mod unpack;
 mod worker;

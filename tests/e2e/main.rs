@@ -12,6 +12,7 @@ mod builds;
 mod configuration;
 mod errors;
 mod flags;
+mod git;
 mod messages;
 mod repetition;
 mod run;

@@ -14,8 +14,10 @@ use kiln::source::Worker;
 /// One request as the server saw it.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
@@ -102,6 +104,7 @@ fn serve(
         if reader.read_line(&mut line).unwrap_or(0) == 0 {
             return;
         }
+        let method = line.split(' ').next().unwrap_or_default().to_owned();
         let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
         let mut headers = BTreeMap::new();
         loop {
@@ -116,7 +119,19 @@ fn serve(
                 None => break,
             }
         }
-        let request = Request { path, headers };
+        let length = headers
+            .get("content-length")
+            .and_then(|length: &String| length.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        let request = Request {
+            method,
+            path,
+            headers,
+            body,
+        };
         let before = {
             let mut requests = server.requests.lock().expect("no panic");
             let before = requests
