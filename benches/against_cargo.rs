@@ -16,6 +16,9 @@
     reason = "it says what it skips and measures"
 )]
 
+#[path = "../tests/support/published.rs"]
+mod published;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -83,7 +86,7 @@ impl Bench {
             .split_once('=')
             .expect("KILN_BENCH_CRATE is `name=version`");
         let project = scratch.join("project");
-        let unpacked = unpacked_crate(scratch, name, version);
+        let unpacked = published::unpacked(scratch, name, version).expect("the crate is published");
         copy_tree(&unpacked, &project);
         let bench = Bench {
             scratch: scratch.to_owned(),
@@ -139,34 +142,6 @@ impl Bench {
         remove(&other.join("target"));
         other
     }
-}
-
-/// Where cargo unpacked the crate, made to do so by a package that depends on it.
-fn unpacked_crate(scratch: &Path, name: &str, version: &str) -> PathBuf {
-    let wanting = scratch.join("wanting");
-    std::fs::create_dir_all(wanting.join("src")).expect("a directory");
-    std::fs::write(wanting.join("src/lib.rs"), "").expect("a file");
-    let manifest = format!(
-        "[package]\nname = \"wanting\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[dependencies]\n{name} = \"={version}\"\n"
-    );
-    std::fs::write(wanting.join("Cargo.toml"), manifest).expect("a file");
-    run(Command::new("cargo").arg("fetch").current_dir(&wanting));
-    let output = Command::new("cargo")
-        .args(["metadata", "--format-version", "1", "--offline"])
-        .current_dir(&wanting)
-        .output()
-        .expect("cargo runs");
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
-    let package = metadata["packages"]
-        .as_array()
-        .and_then(|packages| packages.iter().find(|package| package["name"] == name))
-        .expect("the crate is there");
-    let manifest = PathBuf::from(package["manifest_path"].as_str().expect("a path"));
-    manifest
-        .parent()
-        .expect("a file has a directory")
-        .to_owned()
 }
 
 fn run(command: &mut Command) -> Duration {

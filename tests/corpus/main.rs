@@ -14,6 +14,8 @@
 #[allow(dead_code, reason = "the tests of the unit graph need more of it")]
 #[path = "../unit_graph/compare.rs"]
 mod compare;
+#[path = "../support/published.rs"]
+mod published;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -177,33 +179,7 @@ fn examine(root: &Path, list: &List, project: &Project, options: &Options) -> Re
 /// A copy of the crate as it was published.
 fn unpack(root: &Path, project: &Project, directory: &Path) -> Result<(), String> {
     let _ = std::fs::remove_dir_all(directory);
-    let wanting = root.join("wanting");
-    std::fs::create_dir_all(wanting.join("src")).map_err(|error| error.to_string())?;
-    std::fs::write(wanting.join("src/lib.rs"), "").map_err(|error| error.to_string())?;
-    let manifest = format!(
-        "[package]\nname = \"wanting\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[dependencies]\n{} = \"={}\"\n",
-        project.name, project.version
-    );
-    std::fs::write(wanting.join("Cargo.toml"), manifest).map_err(|error| error.to_string())?;
-    let _ = std::fs::remove_file(wanting.join("Cargo.lock"));
-    cargo(&wanting, &["fetch"])?;
-    let metadata = cargo(
-        &wanting,
-        &["metadata", "--format-version", "1", "--offline"],
-    )?;
-    let metadata: Value = serde_json::from_str(&metadata).map_err(|error| error.to_string())?;
-    let manifest = metadata["packages"]
-        .as_array()
-        .and_then(|packages| {
-            packages
-                .iter()
-                .find(|package| package["name"] == *project.name)
-        })
-        .and_then(|package| package["manifest_path"].as_str())
-        .ok_or("cargo does not know the crate")?;
-    let from = Path::new(manifest)
-        .parent()
-        .ok_or("a file has a directory")?;
+    let from = published::unpacked(root, &project.name, &project.version)?;
     command(Command::new("cp").arg("-r").arg(from).arg(directory)).map(drop)
 }
 
