@@ -99,6 +99,13 @@ impl SandboxPath {
         }
     }
 
+    /// Whether this is `other`, or a path below it.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.as_str()
+            .strip_prefix(other.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// The path without its leading slash, or `None` for `/`.
     pub fn relative_to_root(&self) -> Option<RelPath> {
         (self.0 != "/").then(|| RelPath(self.0[1..].to_owned()))

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use prost::Message as _;
 
 use crate::digest::ActionKey;
-use crate::directive::BuildScriptOutput;
+use crate::directive::{BuildScriptOutput, split_search_path};
 use crate::execute::outcome::{Outcome, relative};
 use crate::path::{RelPath, SandboxPath};
 use crate::plan::graph::{ActionIndex, Argument, InputSource, Outputs, PlannedAction};
@@ -80,7 +80,7 @@ pub fn bind<'a>(
         push_argument(&mut argv, argument, known)?;
     }
     let environment = environment(planned, known)?;
-    let inputs = inputs(planned, known)?;
+    let inputs = inputs(planned, &argv, known)?;
     let key = key(planned, &argv, &environment, &inputs, known)?;
     Ok(BoundAction {
         planned,
@@ -167,14 +167,26 @@ fn environment(
     Ok(environment)
 }
 
-fn inputs(planned: &PlannedAction, known: &impl Known) -> Result<Vec<BoundInput>, BindError> {
+/// Whether `-L` of a command line names a directory of `tree`.
+fn is_searched(argv: &[String], tree: &SandboxPath) -> bool {
+    argv.windows(2)
+        .filter(|pair| pair[0] == "-L")
+        .filter_map(|pair| SandboxPath::new(split_search_path(&pair[1]).1).ok())
+        .any(|path| path.is_within(tree))
+}
+
+fn inputs(
+    planned: &PlannedAction,
+    argv: &[String],
+    known: &impl Known,
+) -> Result<Vec<BoundInput>, BindError> {
     let missing = |name: &str| BindError::MissingOutput {
         name: name.to_owned(),
     };
     let bind = |input: &crate::plan::graph::Input| {
         let at = input.at.clone();
         match &input.source {
-            InputSource::Tree(tree) => Ok(BoundInput {
+            InputSource::Tree(tree) | InputSource::Searched(tree) => Ok(BoundInput {
                 at,
                 tree: *tree,
                 level: None,
@@ -211,7 +223,14 @@ fn inputs(planned: &PlannedAction, known: &impl Known) -> Result<Vec<BoundInput>
             }
         }
     };
-    planned.inputs.iter().map(bind).collect()
+    planned
+        .inputs
+        .iter()
+        .filter(|input| {
+            !matches!(input.source, InputSource::Searched(_)) || is_searched(argv, &input.at)
+        })
+        .map(bind)
+        .collect()
 }
 
 fn key(

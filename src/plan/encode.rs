@@ -22,7 +22,8 @@ struct Pair {
 /// A reference to part of what earlier actions make.
 #[derive(Clone, PartialEq, Message)]
 struct Symbol {
-    /// `library-paths`, `library-links`, `link-args`, `cfgs`, `files`, `out-dir`, `environment`, `metadata`.
+    /// `library-paths`, `library-links`, `link-args`, `cfgs`, `files`, `out-dir`, `searched`, `environment`,
+    /// `metadata`.
     #[prost(string, tag = "1")]
     what: String,
     /// The ids of the actions, 32 bytes each.
@@ -138,6 +139,11 @@ fn message(action: &PlannedAction, before: &[PlannedAction]) -> ActionMessage {
                 at: at.clone(),
                 tree: tree.digest.as_bytes().to_vec(),
                 symbol: None,
+            },
+            InputSource::Searched(tree) => InputMessage {
+                at: at.clone(),
+                tree: tree.digest.as_bytes().to_vec(),
+                symbol: Some(symbol("searched", &[], vec![])),
             },
             InputSource::Files { action, names } => {
                 later(symbol("files", &[*action], names.clone()))

@@ -68,6 +68,9 @@ pub enum Argument {
 pub enum InputSource {
     /// A tree whose content is known.
     Tree(TreeRef),
+    /// Such a tree, which is there only if a build script names a directory of it as a search path for libraries: so
+    /// that a change in any other package does not link everything anew.
+    Searched(TreeRef),
     /// A directory that holds these files of an earlier action's outputs.
     Files {
         /// The earlier action.

@@ -330,6 +330,51 @@ impl Planner<'_> {
         ]
     }
 
+    /// The packages whose code is part of the program that `index` makes.
+    fn acting_within(&self, index: UnitIndex) -> BTreeSet<&PackageId> {
+        let mut seen = BTreeSet::from([index]);
+        let mut waiting = vec![index];
+        let mut packages = BTreeSet::new();
+        while let Some(index) = waiting.pop() {
+            let unit = self.input.units.unit(index);
+            packages.insert(&unit.package);
+            waiting.extend(
+                unit.dependencies
+                    .iter()
+                    .map(|dependency| dependency.unit)
+                    .filter(|index| {
+                        let unit = self.input.units.unit(*index);
+                        unit.mode == Mode::Build && !unit.target.is_proc_macro()
+                    })
+                    .filter(|index| seen.insert(*index)),
+            );
+        }
+        packages
+    }
+
+    /// Adds the sources of `packages` to what an action sees besides its own at `own`: crates such as `lua-src` hold what
+    /// the build scripts that use them are to compile, and metadata of a dependency names its headers.
+    fn add_sources(
+        &self,
+        own: &Place,
+        packages: &BTreeSet<&PackageId>,
+        source: fn(TreeRef) -> InputSource,
+        inputs: &mut Vec<Input>,
+    ) -> Result<(), PlanError> {
+        for id in packages {
+            let at = self.place(&self.input.packages[*id])?.source;
+            // Packages of one repository are seen together, and a package within another is seen there.
+            let seen = inputs.iter().any(|input| input.at == at);
+            if !seen && !at.is_within(&own.source) && !own.source.is_within(&at) {
+                inputs.push(Input {
+                    at,
+                    source: source(self.input.sources[*id]),
+                });
+            }
+        }
+        Ok(())
+    }
+
     fn platform(&self, kind: ActionKind, scratch: &[String]) -> BTreeMap<String, String> {
         let profile = kind.profile();
         let digest = self
@@ -432,6 +477,14 @@ impl Planner<'_> {
         arguments.extend(settings.rustflags.iter().map(|flag| text(flag)));
         let environment_of =
             self.build_script_results(index, &mut arguments, &mut inputs, &mut dependencies);
+        if rustc::is_linked(unit) {
+            let packages = self
+                .scripts_to_link(index)
+                .into_iter()
+                .map(|script| &self.input.units.unit(script).package)
+                .collect();
+            self.add_sources(&place, &packages, InputSource::Searched, &mut inputs)?;
+        }
 
         let out_dir = self
             .own_build_script(unit)
@@ -790,6 +843,7 @@ impl Planner<'_> {
         let mut inputs = self.common_inputs(package, &place);
         let mut dependencies = BTreeMap::new();
         let mut metadata_of = Vec::new();
+        let mut read = BTreeSet::new();
         let mut program = None;
         for dependency in &unit.dependencies {
             let other = self.input.units.unit(dependency.unit);
@@ -803,11 +857,13 @@ impl Planner<'_> {
                 });
                 if let Some(links) = &self.package(other).summary.links {
                     metadata_of.push((action, links.clone()));
+                    read.insert(&other.package);
                 }
             } else if other.target.is_custom_build()
                 && let Outputs::Files(files) = &self.actions[action.0].outputs
                 && let Some(file) = files.first()
             {
+                read.extend(self.acting_within(dependency.unit));
                 let at = self.out(dependency.unit);
                 program = RelPath::new(file.name.clone())
                     .ok()
@@ -824,6 +880,7 @@ impl Planner<'_> {
         let program = program.ok_or(PlanError::UnsupportedMode {
             what: "a build script without a program",
         })?;
+        self.add_sources(&place, &read, InputSource::Tree, &mut inputs)?;
         let granted = self.input.granted.get(&unit.package);
         let settings = self.input.settings.of(&unit.platform);
         let mut environment = env::BuildScript {

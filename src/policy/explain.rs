@@ -77,10 +77,15 @@ impl Policy {
                     .find_map(|directory| program.strip_prefix(directory))
                     .filter(|name| !name.contains('/'))
                     .unwrap_or(program);
+                let granted = self
+                    .grants_for(package, [], BuildMode::Development)
+                    .exec
+                    .contains_key(short);
                 Advice {
                     what: format!("{who} wanted to run the program `{program}`"),
-                    note: self.note_about_program(package, short),
+                    note: self.note_about_program(package, short, granted),
                     grant: match self.bundle_with(short) {
+                        _ if granted => None,
                         Some(bundle) => line("use", bundle),
                         None => line("exec", short),
                     },
@@ -187,9 +192,13 @@ impl Policy {
             })
     }
 
-    fn note_about_program(&self, package: &PackageId, program: &str) -> Option<String> {
-        let granted = self.grants_for(package, [], BuildMode::Development);
-        if granted.exec.contains_key(program) {
+    fn note_about_program(
+        &self,
+        package: &PackageId,
+        program: &str,
+        granted: bool,
+    ) -> Option<String> {
+        if granted {
             return Some(format!(
                 "`{program}` is granted: it is not installed, or needs another file"
             ));

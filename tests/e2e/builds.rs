@@ -461,3 +461,80 @@ fn a_build_script_writes_among_its_sources_only_by_a_grant_and_then_to_a_copy() 
     let refused = workspace.kiln(["build"]).run();
     refused.refuses(&["is a symbolic link or below one"]);
 }
+
+#[test]
+fn a_build_script_sees_the_sources_of_what_it_is_made_of_and_of_whose_metadata_it_gets() {
+    let members = "[workspace]\nresolver = \"3\"\nmembers = [\"app\", \"native-src\", \"native-sys\", \"stranger\"]\n";
+    let workspace = Workspace::new(&[
+        ("Cargo.toml", members),
+        (
+            "app/Cargo.toml",
+            &manifest(
+                "sees-app",
+                "links = \"sees-app\"\n[dependencies]\nnative-sys = { path = \"../native-sys\" }\n\
+                 [build-dependencies]\nnative-src = { path = \"../native-src\" }",
+            ),
+        ),
+        (
+            "app/build.rs",
+            r#"fn main() {
+                let text = std::fs::read_to_string(native_src::place()).expect("what the crate holds");
+                let header = format!("{}/native.h", std::env::var("DEP_NATIVE_INCLUDE").unwrap());
+                let header = std::fs::read_to_string(header).expect("the header of a dependency");
+                println!("cargo::rustc-env=SEEN={} {}", text.trim(), header.trim());
+                let stranger = concat!(env!("CARGO_MANIFEST_DIR"), "/../stranger/src/lib.rs");
+                assert!(std::fs::read(stranger).is_err(), "a package that has nothing to do with it");
+            }"#,
+        ),
+        (
+            "app/src/main.rs",
+            "fn main() { println!(\"{} {}\", env!(\"SEEN\"), native_sys::answer()); }\n",
+        ),
+        ("native-src/Cargo.toml", &manifest("native-src", "")),
+        (
+            "native-src/src/lib.rs",
+            "pub fn place() -> &'static str { concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/data.txt\") }\n",
+        ),
+        ("native-src/data.txt", "data\n"),
+        (
+            "native-sys/Cargo.toml",
+            &manifest("native-sys", "links = \"native\""),
+        ),
+        (
+            "native-sys/build.rs",
+            r#"fn main() {
+                let own = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+                println!("cargo::metadata=include={own}/include");
+                println!("cargo::rustc-link-search=native={own}/prebuilt");
+                println!("cargo::rustc-link-lib=dylib=native_answer");
+                println!("cargo::rustc-link-arg=-Wl,-rpath,{own}/prebuilt");
+            }"#,
+        ),
+        (
+            "native-sys/src/lib.rs",
+            "unsafe extern \"C\" { fn native_answer() -> i32; }\npub fn answer() -> i32 { unsafe { native_answer() } }\n",
+        ),
+        ("native-sys/include/native.h", "header\n"),
+        (
+            "native-sys/answer.c",
+            "int native_answer(void) { return 42; }\n",
+        ),
+        ("stranger/Cargo.toml", &manifest("stranger", "")),
+        ("stranger/src/lib.rs", "\n"),
+    ]);
+    let prebuilt = workspace.root().join("native-sys/prebuilt");
+    std::fs::create_dir(&prebuilt).expect("made");
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(prebuilt.join("libnative_answer.so"))
+        .arg(workspace.root().join("native-sys/answer.c"))
+        .status()
+        .expect("a C compiler");
+    assert!(compiled.success());
+    workspace.kiln(["build"]).ok();
+    let output = Command::new(workspace.root().join("target/kiln/debug/sees-app"))
+        .env("LD_LIBRARY_PATH", &prebuilt)
+        .output()
+        .expect("started");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "data header 42\n");
+}
