@@ -413,6 +413,7 @@ fn cargo_sets_the_same_variables() {
         rustc: &tool("rustc"),
         rustdoc: &tool("rustdoc"),
         linker: None,
+        wrappers: [None, None],
         rustflags: &["--cfg", "a", "-C", "debuginfo=0"].map(str::to_owned),
         makeflags: Some(&dumped["CARGO_MAKEFLAGS"]),
         dependencies: &[("g-lib".to_owned(), &gamma)],

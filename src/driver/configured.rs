@@ -107,7 +107,7 @@ pub(super) fn settings(
     Ok(Settings {
         host,
         targets,
-        environment: BTreeMap::new(),
+        ..Settings::default()
     })
 }
 

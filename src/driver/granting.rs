@@ -2,18 +2,18 @@
 //! libraries, and the values of granted variables.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::digest::TreeDigest;
-use crate::driver::{Context, DriverError};
+use crate::driver::DriverError;
+use crate::driver::declared::{Declared, Judge};
 use crate::package::PackageId;
 use crate::plan::Granted;
-use crate::policy::{BuildMode, Grant, Grants, Policy};
+use crate::policy::{Grant, Grants};
 use crate::sandbox::Limits;
 use crate::store::Store;
 use crate::toolchain::c::{SystemGrants, system_tree};
-use crate::toolchain::model::{CToolchain, SystemTree};
+use crate::toolchain::model::SystemTree;
 use crate::unit::UnitGraph;
 use crate::unit::graph::{Mode, UnitIndex};
 
@@ -25,6 +25,8 @@ pub(super) struct BuildGrants {
     /// What everything that is linked sees at `/`: the C toolchain, and the libraries that a package of the build may
     /// link.
     pub linking: SystemTree,
+    /// `PATH` of the programs in it.
+    pub search_path: String,
     /// Every selection of the machine's files that was asked for, and the tree that it came to.
     pub systems: Vec<(SystemGrants, TreeDigest)>,
     /// The limits of each package that policy sets any for.
@@ -35,14 +37,19 @@ pub(super) struct BuildGrants {
 
 /// Decides what the packages of `units` are granted, and makes the trees for it.
 pub(super) fn grant(
-    context: &Context,
+    judge: &Judge<'_>,
     store: &Arc<Store>,
-    policy: &Policy,
     units: &UnitGraph,
-    c: &CToolchain,
-    search: &[PathBuf],
-    mode: BuildMode,
+    declared: &Declared,
 ) -> Result<BuildGrants, DriverError> {
+    let Judge {
+        context,
+        policy,
+        c,
+        search,
+        mode,
+        ..
+    } = *judge;
     let mut uses: BTreeMap<&PackageId, BTreeSet<&PackageId>> = BTreeMap::new();
     for (index, unit) in units.units.iter().enumerate() {
         let uses = uses.entry(&unit.package).or_default();
@@ -56,7 +63,13 @@ pub(super) fn grant(
     let mut at_link_time = Grants::default();
     let mut systems = Vec::new();
     let mut make = |grants: &Grants| {
-        let wanted = system_grants(grants);
+        let mut wanted = system_grants(grants);
+        add(&mut wanted.programs, &declared.programs);
+        add(
+            &mut wanted.programs_if_present,
+            &declared.programs_if_present,
+        );
+        add(&mut wanted.paths, &declared.paths);
         let system = system_tree(store, c, &wanted, search)?;
         systems.push((wanted, system.tree));
         Ok::<_, DriverError>(system)
@@ -95,6 +108,11 @@ pub(super) fn grant(
     let linking = make(&at_link_time)?;
     Ok(BuildGrants {
         packages,
+        search_path: if linking.tree == c.system.tree {
+            c.path.clone()
+        } else {
+            linking.path_variable(search)
+        },
         linking,
         systems,
         limits,
@@ -123,6 +141,12 @@ fn used_by_script(units: &UnitGraph, run: UnitIndex) -> BTreeSet<&PackageId> {
         }
     }
     found
+}
+
+fn add(list: &mut Vec<String>, more: &BTreeSet<String>) {
+    list.extend(more.iter().cloned());
+    list.sort();
+    list.dedup();
 }
 
 fn system_grants(grants: &Grants) -> SystemGrants {

@@ -11,6 +11,7 @@ use crate::registry::Event;
 
 pub mod build;
 mod configured;
+mod declared;
 mod files;
 mod granting;
 pub mod install;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::digest::TreeDigest;
 use crate::driver::configured;
+use crate::driver::declared::Judge;
 use crate::driver::granting::{self, BuildGrants};
 use crate::driver::packages::{self, Packages};
 use crate::driver::registries::Registries;
@@ -321,15 +322,20 @@ pub fn plan_actions(
         sources.insert((*id).clone(), tree);
     }
 
-    let grants = granting::grant(
+    let mut settings = configured::settings(context, &rust, &request.platforms)?;
+    let search = system_search();
+    let judge = Judge {
         context,
-        store,
-        &policy,
-        &units,
-        &c,
-        &system_search(),
-        options.mode,
-    )?;
+        workspace: &resolved.workspace,
+        layout: &options.layout,
+        policy: &policy,
+        rust: &rust,
+        c: &c,
+        search: &search,
+        mode: options.mode,
+    };
+    let declared = judge.complete(&mut settings, reporter)?;
+    let grants = granting::grant(&judge, store, &units, &declared)?;
 
     let profile_digests: BTreeMap<String, String> = profiles
         .iter()
@@ -341,7 +347,6 @@ pub fn plan_actions(
         .map(|root| units.unit(*root).package.clone())
         .collect();
     let profile_directory = profile_directory(request);
-    let settings = configured::settings(context, &rust, &request.platforms)?;
     let checkouts: BTreeMap<SourceId, PathBuf> = repositories
         .iter()
         .map(|(source, repository)| (source.clone(), repository.directory.clone()))
@@ -355,7 +360,7 @@ pub fn plan_actions(
         checkouts: &checkouts,
         rust: &rust,
         runtime: &runtime,
-        search_path: &c.path,
+        search_path: &grants.search_path,
         caps_lints: options.caps_lints,
         system: &grants.linking,
         granted: &grants.packages,

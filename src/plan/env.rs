@@ -238,6 +238,8 @@ pub struct BuildScript<'a> {
     pub rustdoc: &'a str,
     /// `RUSTC_LINKER`: `linker` of the configuration for the target.
     pub linker: Option<&'a str>,
+    /// `RUSTC_WRAPPER` and `RUSTC_WORKSPACE_WRAPPER`.
+    pub wrappers: [Option<&'a str>; 2],
     /// The flags of the unit: `CARGO_ENCODED_RUSTFLAGS`.
     pub rustflags: &'a [String],
     /// `CARGO_MAKEFLAGS`: the jobserver.
@@ -247,8 +249,7 @@ pub struct BuildScript<'a> {
 }
 
 impl BuildScript<'_> {
-    /// All variables. `RUSTC_WRAPPER`, `RUSTC_WORKSPACE_WRAPPER` and `RUSTFLAGS` are never there: kiln knows no
-    /// wrappers, and cargo removes the last.
+    /// All variables. `RUSTFLAGS` is never there: cargo removes it, too.
     pub fn variables(&self) -> Variables {
         let mut variables = self.common.configured.clone();
         for removed in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS"] {
@@ -279,6 +280,8 @@ impl BuildScript<'_> {
         for (name, value) in [
             ("CARGO_MAKEFLAGS", self.makeflags),
             ("RUSTC_LINKER", self.linker),
+            ("RUSTC_WRAPPER", self.wrappers[0]),
+            ("RUSTC_WORKSPACE_WRAPPER", self.wrappers[1]),
             (
                 "CARGO_MANIFEST_LINKS",
                 self.common.package.summary.links.as_deref(),

@@ -458,10 +458,21 @@ impl Planner<'_> {
             toolchain: &toolchain,
             json: self.input.rustc_json,
         };
-        let mut arguments: Vec<Argument> = rustc::base_arguments(&compilation)
-            .into_iter()
-            .map(Argument::Text)
-            .collect();
+        let is_member = self.input.workspace.is_member(&unit.package);
+        let rustc = self.tool("rustc");
+        let mut programs: Vec<&str> = self.input.settings.wrappers(is_member).collect();
+        let is_wrapped = !programs.is_empty();
+        programs.push(rustc.as_str());
+        let mut arguments: Vec<Argument> = programs.iter().skip(1).map(|name| text(name)).collect();
+        let program = SandboxPath::new(programs[0]).map_err(|source| PlanError::Path {
+            package: unit.package.clone(),
+            source,
+        })?;
+        arguments.extend(
+            rustc::base_arguments(&compilation)
+                .into_iter()
+                .map(Argument::Text),
+        );
         let mut inputs = self.common_inputs(package, &place);
         let mut dependencies = BTreeMap::new();
 
@@ -513,7 +524,7 @@ impl Planner<'_> {
             self.input.search_path,
         );
         inputs.sort_by(|left, right| left.at.cmp(&right.at));
-        let system = if rustc::is_linked(unit) {
+        let system = if is_wrapped || rustc::is_linked(unit) {
             self.input.system
         } else {
             self.input.runtime
@@ -523,7 +534,7 @@ impl Planner<'_> {
             kind: ActionKind::Rustc,
             unit: index,
             label: label(unit),
-            program: self.tool("rustc"),
+            program,
             arguments,
             environment,
             environment_of,
@@ -898,6 +909,14 @@ impl Planner<'_> {
             rustc: self.tool("rustc").as_str(),
             rustdoc: self.tool("rustdoc").as_str(),
             linker: settings.linker.as_deref(),
+            wrappers: [
+                self.input.settings.wrapper.as_deref(),
+                self.input
+                    .settings
+                    .workspace_wrapper
+                    .as_deref()
+                    .filter(|_| self.input.workspace.is_member(&unit.package)),
+            ],
             rustflags: &settings.rustflags,
             makeflags: Some(&makeflags()),
             dependencies: &[],

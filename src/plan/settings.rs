@@ -27,9 +27,19 @@ pub struct Settings {
     pub targets: BTreeMap<String, PlatformSettings>,
     /// `[env]`: variables that every action gets, unless cargo itself sets them.
     pub environment: BTreeMap<String, String>,
+    /// The program that runs every rustc, and which is given rustc's path and arguments.
+    pub wrapper: Option<String>,
+    /// The same for the workspace's own packages, within [`Settings::wrapper`].
+    pub workspace_wrapper: Option<String>,
 }
 
 impl Settings {
+    /// The programs that rustc is started through, the outermost first.
+    pub fn wrappers(&self, is_member: bool) -> impl Iterator<Item = &str> {
+        let own = self.workspace_wrapper.as_deref().filter(|_| is_member);
+        self.wrapper.as_deref().into_iter().chain(own)
+    }
+
     /// What counts for units of `platform`.
     pub fn of(&self, platform: &Platform) -> &PlatformSettings {
         match platform {

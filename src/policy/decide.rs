@@ -211,6 +211,16 @@ impl Policy {
         self.workspace.pins
     }
 
+    /// The programs that `[toolchain]` adds to the C toolchain.
+    pub fn toolchain_programs(&self) -> &[String] {
+        &self.workspace.programs
+    }
+
+    /// The paths that `[toolchain]` adds to the C toolchain.
+    pub fn toolchain_paths(&self) -> &[String] {
+        &self.workspace.read
+    }
+
     /// What `package` is granted. `uses` are the packages that act within its build script: all that the script
     /// depends on, directly or not; empty for a package without one.
     pub fn grants_for<'a>(

@@ -22,6 +22,8 @@
 //!
 //! [bundle.NAME]                       # the same keys, but for version, applies-to, defaults, limits
 //! [toolchain]                         # rust-digest = "…", c-digest = "…": a build with other ones stops
+//! programs = ["clang", "ld.lld"]      # what configuration may name besides: linkers, wrappers of rustc
+//! read = ["/opt/sdk/lib"]             # files and directories that every compilation that links may read
 //! [dev.crate.NAME]                    # counts for `kiln build` only, never for `--hermetic`
 //! ```
 
@@ -49,8 +51,7 @@ pub enum AppliesTo {
 }
 
 /// The digests that `[toolchain]` pins.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pins {
     /// Digest of the Rust toolchain's tree.
     pub rust_digest: Option<TreeDigest>,
@@ -190,13 +191,23 @@ impl<'de> Deserialize<'de> for OneOrMany {
     }
 }
 
+/// `[toolchain]` as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawToolchain {
+    rust_digest: Option<TreeDigest>,
+    c_digest: Option<TreeDigest>,
+    programs: Vec<String>,
+    read: Vec<String>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Raw {
     #[serde(rename = "crate")]
     crates: BTreeMap<String, OneOrMany>,
     bundle: BTreeMap<String, Bundle>,
-    toolchain: Pins,
+    toolchain: RawToolchain,
     dev: RawDev,
 }
 
@@ -218,6 +229,10 @@ pub(crate) struct PolicyFile {
     pub(crate) bundles: BTreeMap<String, Bundle>,
     pub(crate) dev: Crates,
     pub(crate) pins: Pins,
+    /// `toolchain.programs`
+    pub(crate) programs: Vec<String>,
+    /// `toolchain.read`
+    pub(crate) read: Vec<String>,
 }
 
 impl PolicyFile {
@@ -239,8 +254,19 @@ impl PolicyFile {
             crates: sections(raw.crates),
             bundles: raw.bundle,
             dev: sections(raw.dev.crates),
-            pins: raw.toolchain,
+            pins: Pins {
+                rust_digest: raw.toolchain.rust_digest,
+                c_digest: raw.toolchain.c_digest,
+            },
+            programs: raw.toolchain.programs,
+            read: raw.toolchain.read,
         };
+        let toolchain = Bundle {
+            exec: file.programs.clone(),
+            read: file.read.clone(),
+            ..Bundle::default()
+        };
+        check(name, "toolchain", &toolchain)?;
         for (prefix, crates) in [("crate", &file.crates), ("dev.crate", &file.dev)] {
             for (crate_name, sections) in crates {
                 let section = format!("{prefix}.{crate_name}");

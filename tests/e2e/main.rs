@@ -10,6 +10,7 @@ mod registry;
 
 mod builds;
 mod configuration;
+mod declared;
 mod errors;
 mod flags;
 mod git;
