@@ -108,6 +108,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Resolve, download and unpack what a workspace needs
     Fetch(FetchArgs),
+    /// Put the sources of all dependencies into a directory of the workspace
+    Vendor(crate::cli::vendor::VendorArgs),
     /// Write Cargo.lock
     GenerateLockfile,
     /// Build a crate of the registry with the lock that it ships, and install its programs

@@ -39,6 +39,8 @@ mod shell;
 mod target;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod tree;
+#[expect(unreachable_pub, reason = "clap derives on plain types")]
+mod vendor;
 
 /// The hidden first argument that makes this program the process that unpacks one archive.
 const UNPACK_WORKER: &str = "unpack-worker";
@@ -92,6 +94,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Run(ref arguments) => run::run(&context, &shell, arguments),
             Command::Plan(ref arguments) => plan::plan(&context, &shell, arguments),
             Command::Fetch(ref arguments) => fetching::fetch(&context, &shell, arguments),
+            Command::Vendor(ref arguments) => vendor::vendor(&context, &shell, arguments),
             Command::GenerateLockfile => fetching::generate_lockfile(&context, &shell),
             Command::Install(ref arguments) => install::install(&context, &shell, arguments),
             Command::Metadata(ref arguments) => metadata::metadata(&context, &shell, arguments),

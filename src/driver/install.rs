@@ -7,12 +7,12 @@ use std::sync::Arc;
 use semver::{Version, VersionReq};
 
 use crate::driver::planning::{self, Lowered};
-use crate::driver::registries::{Registries, Reporting};
+use crate::driver::registries::Registries;
 use crate::driver::{Context, DriverError, LockMode, Reporter, packages, resolution};
 use crate::manifest::{ManifestContext, load_workspace};
 use crate::package::{PackageId, PackageName, SourceId, Summary};
 use crate::resolve::Versions as _;
-use crate::source::{Sources, Wanted, Worker};
+use crate::source::Wanted;
 use crate::store::Store;
 use crate::unit::{self, BuildRequest, Platforms};
 
@@ -84,20 +84,12 @@ pub fn lower(
     registries
         .reporter()
         .status("Installing", &summary.id.to_string());
-    let worker = Worker {
-        program: context.program.clone(),
-        arguments: vec!["unpack-worker".into()],
-    };
-    let sources = Sources::new(store.clone(), worker);
     let wanted = [Wanted {
         id: summary.id.clone(),
         locked: None,
         indexed: summary.checksum,
     }];
-    let fetched = {
-        let (clients, reporter) = registries.parts();
-        sources.fetch(clients, &wanted, &mut Reporting(reporter))?
-    };
+    let fetched = packages::fetch(context, store, &wanted, &mut registries)?;
     let fetched = fetched
         .into_iter()
         .next()

@@ -18,10 +18,13 @@ pub mod install;
 pub mod packages;
 pub mod planning;
 pub mod programs;
+mod providers;
 pub mod registries;
 pub mod repetition;
 pub mod repositories;
 pub mod resolution;
+pub mod vendored;
+pub mod vendoring;
 pub mod viewing;
 
 pub use planning::Planned;
@@ -173,6 +176,8 @@ stages! {
     Source(crate::source::SourceError) = "source",
     /// Fetching and reading git repositories.
     Repository(crate::driver::repositories::RepositoryError) = "git",
+    /// Reading vendored packages.
+    Vendored(crate::driver::vendored::VendoredError) = "vendored",
     /// Making the unit graph.
     Unit(crate::unit::UnitError) = "unit",
     /// Finding toolchains.
@@ -232,6 +237,10 @@ impl DriverError {
                     .downcast_ref::<crate::registry::RegistryError>()
                 {
                     report.code = cause.code().to_owned();
+                    report.help = cause.help().or(report.help);
+                }
+                if let Some(cause) = error.source.downcast_ref::<vendored::VendoredError>() {
+                    report.code = "vendored".to_owned();
                     report.help = cause.help().or(report.help);
                 }
                 if let Some(cause) = error.source.downcast_ref::<repositories::RepositoryError>() {

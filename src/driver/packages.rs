@@ -13,9 +13,11 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use crate::driver::providers::Provider;
 use crate::driver::registries::{Registries, Reporting};
 use crate::driver::repositories::Repository;
 use crate::driver::resolution::Resolved;
+use crate::driver::vendored::VendoredPackage;
 use crate::driver::{Context, DriverError};
 use crate::manifest::model::Package;
 use crate::manifest::read_package;
@@ -32,6 +34,8 @@ pub struct Packages {
     pub fetched: BTreeMap<PackageId, Fetched>,
     /// The repositories that packages come from, by their source with the commit.
     pub repositories: BTreeMap<SourceId, Arc<Repository>>,
+    /// The packages that directories of the user's stand for.
+    pub vendored: BTreeMap<PackageId, VendoredPackage>,
 }
 
 /// Fetches and unpacks `wanted` and reads their manifests; packages of the workspace are taken as they are.
@@ -48,50 +52,52 @@ pub fn obtain(
         .filter(|id| !packages.contains_key(*id))
         .collect();
     let mut requests = Vec::with_capacity(missing.len());
+    let mut vendored = Vec::new();
     let mut result = Packages::default();
     for id in &missing {
-        if id.source().is_git() {
-            let repository = registries.repository(id.source())?;
-            let package = repository.packages.get(*id);
-            let package = package.ok_or_else(|| DriverError::Request {
-                message: format!("the git repository of `{id}` has no such package any more"),
-                help: Some("`kiln generate-lockfile` chooses anew".to_owned()),
-            })?;
-            result.packages.insert((*id).clone(), package.clone());
-            let source = repository.checkout.source.clone();
-            result.repositories.insert(source, repository);
-            continue;
+        match registries.provider(id.source())? {
+            Provider::Repository => {
+                let repository = registries.repository(id.source())?;
+                let package = repository.packages.get(*id);
+                let package = package.ok_or_else(|| DriverError::Request {
+                    message: format!("the git repository of `{id}` has no such package any more"),
+                    help: Some("`kiln generate-lockfile` chooses anew".to_owned()),
+                })?;
+                result.packages.insert((*id).clone(), package.clone());
+                let source = repository.checkout.source.clone();
+                result.repositories.insert(source, repository);
+            }
+            Provider::Directory(directory) => vendored.push(((*id).clone(), directory)),
+            Provider::Sparse | Provider::Local(_) => {
+                let locked = resolved
+                    .lock
+                    .packages
+                    .get(*id)
+                    .and_then(|package| package.checksum);
+                requests.push(Wanted {
+                    id: (*id).clone(),
+                    locked: locked.map(|claim| (claim, lock_place(resolved, id))),
+                    indexed: resolved
+                        .resolve
+                        .packages
+                        .get(*id)
+                        .and_then(|summary| summary.checksum),
+                });
+            }
         }
-        registries
-            .ensure(id.source())
-            .map_err(|error| DriverError::Request {
-                message: format!("`{id}` cannot be fetched: {error}"),
-                help: Some("use a registry, or a path dependency".to_owned()),
-            })?;
-        let locked = resolved
-            .lock
-            .packages
-            .get(*id)
-            .and_then(|package| package.checksum);
-        requests.push(Wanted {
-            id: (*id).clone(),
-            locked: locked.map(|claim| (claim, lock_place(resolved, id))),
-            indexed: resolved
-                .resolve
-                .packages
-                .get(*id)
-                .and_then(|summary| summary.checksum),
-        });
     }
-    let fetched = {
-        let worker = Worker {
-            program: context.program.clone(),
-            arguments: vec!["unpack-worker".into()],
-        };
-        let sources = Sources::new(store.clone(), worker);
-        let (clients, reporter) = registries.parts();
-        sources.fetch(clients, &requests, &mut Reporting(reporter))?
-    };
+    result.vendored = vendored
+        .into_par_iter()
+        .map(|(id, directory)| {
+            let package = directory.obtain(store, &id)?;
+            Ok((id, package))
+        })
+        .collect::<Result<_, DriverError>>()?;
+    let of_directories = result.vendored.iter();
+    result
+        .packages
+        .extend(of_directories.map(|(id, vendored)| (id.clone(), vendored.package.clone())));
+    let fetched = fetch(context, store, &requests, registries)?;
     let manifests = super::resolution::manifest_context(context);
     let read: Vec<(PackageId, Arc<Package>, Fetched)> = fetched
         .into_par_iter()
@@ -112,6 +118,27 @@ pub fn obtain(
     packages.append(&mut result.packages);
     result.packages = packages;
     Ok(result)
+}
+
+/// Fetches and unpacks what registries have, local ones included.
+pub(super) fn fetch(
+    context: &Context,
+    store: &Arc<Store>,
+    wanted: &[Wanted],
+    registries: &mut Registries<'_>,
+) -> Result<Vec<Fetched>, DriverError> {
+    let worker = Worker {
+        program: context.program.clone(),
+        arguments: vec!["unpack-worker".into()],
+    };
+    let sources = Sources::new(store.clone(), worker);
+    for each in wanted {
+        if let Provider::Local(local) = registries.provider(each.id.source())? {
+            sources.admit(each, &local.archive(&each.id))?;
+        }
+    }
+    let (network, clients, reporter) = registries.parts();
+    Ok(sources.fetch_through(Some(network), clients, wanted, &mut Reporting(reporter))?)
 }
 
 /// `Cargo.lock:412`: the line of the package's entry.

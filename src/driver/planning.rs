@@ -72,6 +72,8 @@ pub struct Planned {
     pub sources: BTreeMap<PackageId, TreeRef>,
     /// The directories of the repositories that packages come from.
     pub checkouts: BTreeMap<SourceId, PathBuf>,
+    /// The directories of the user's that stand for packages.
+    pub vendored: BTreeMap<PackageId, PathBuf>,
     /// The units.
     pub units: UnitGraph,
     /// The actions.
@@ -302,6 +304,7 @@ pub fn plan_actions(
         packages,
         fetched,
         repositories,
+        vendored,
     } = packages;
     let policy = Policy::load(&resolved.workspace.root)?;
     let profiles = sandbox_profiles()?;
@@ -314,10 +317,11 @@ pub fn plan_actions(
     let mut sources = BTreeMap::new();
     for id in &used {
         let repository = repositories.get(id.source());
-        let tree = match (fetched.get(*id), repository) {
-            (Some(fetched), _) => fetched.tree,
-            (None, Some(repository)) => repository.checkout.tree,
-            (None, None) => snapshot(store, &resolved.workspace, &packages[*id], reporter)?,
+        let tree = match (fetched.get(*id), vendored.get(*id), repository) {
+            (Some(fetched), ..) => fetched.tree,
+            (None, Some(vendored), _) => vendored.tree,
+            (None, None, Some(repository)) => repository.checkout.tree,
+            (None, None, None) => snapshot(store, &resolved.workspace, &packages[*id], reporter)?,
         };
         sources.insert((*id).clone(), tree);
     }
@@ -392,6 +396,10 @@ pub fn plan_actions(
         fetched,
         sources,
         checkouts,
+        vendored: vendored
+            .into_iter()
+            .map(|(id, vendored)| (id, vendored.directory))
+            .collect(),
         units,
         graph,
         layout: options.layout.clone(),

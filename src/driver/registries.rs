@@ -4,19 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::driver::providers::Provider;
 use crate::driver::repositories::{Repositories, Repository, RepositoryError};
-use crate::driver::{Context, Reporter};
-use crate::package::{PackageId, PackageName, SourceId, SourceKind, Summary};
-use crate::registry::{Client, Event, Network, Progress, Registry, RegistryError};
+use crate::driver::vendored::{Directory, VendoredError};
+use crate::driver::{Context, DriverError, Reporter};
+use crate::manifest::ManifestContext;
+use crate::manifest::config::Config;
+use crate::package::{PackageId, PackageName, SourceId, Summary};
+use crate::registry::{Client, Event, Network, Progress, RegistryError};
 use crate::resolve::{Summaries, Versions, VersionsError};
 use crate::store::Store;
-
-/// A source that is no registry that kiln can ask.
-#[derive(Debug, thiserror::Error)]
-#[error("packages from {what} are not supported yet")]
-struct UnsupportedSource {
-    what: String,
-}
 
 /// Passes what happens while fetching on to the reporter.
 pub(super) struct Reporting<'a>(pub(super) &'a mut dyn Reporter);
@@ -35,6 +32,11 @@ pub struct Registries<'a> {
     locked: BTreeMap<PackageId, Arc<Summary>>,
     versions: BTreeMap<(PackageName, SourceId), Arc<[Arc<Summary>]>>,
     repositories: Repositories,
+    config: Arc<Config>,
+    manifests: ManifestContext,
+    /// Who answers for each source, without a commit.
+    providers: BTreeMap<SourceId, Provider>,
+    directories: Vec<Arc<Directory>>,
     reporter: &'a mut dyn Reporter,
 }
 
@@ -48,7 +50,11 @@ impl<'a> Registries<'a> {
         let network = Arc::new(Network::new(context.network.clone())?);
         let manifests = super::resolution::manifest_context(context);
         Ok(Self {
-            repositories: Repositories::new(store.clone(), network.clone(), manifests),
+            repositories: Repositories::new(store.clone(), network.clone(), manifests.clone()),
+            config: context.config.clone(),
+            manifests,
+            providers: BTreeMap::new(),
+            directories: Vec::new(),
             network,
             cache: context.home.join("index"),
             clients: BTreeMap::new(),
@@ -63,9 +69,15 @@ impl<'a> Registries<'a> {
         self.reporter
     }
 
-    /// The clients by source, and the reporter.
-    pub(super) fn parts(&mut self) -> (&mut BTreeMap<SourceId, Client>, &mut dyn Reporter) {
-        (&mut self.clients, self.reporter)
+    /// The network, the clients by source, and the reporter.
+    pub(super) fn parts(
+        &mut self,
+    ) -> (
+        Arc<Network>,
+        &mut BTreeMap<SourceId, Client>,
+        &mut dyn Reporter,
+    ) {
+        (self.network.clone(), &mut self.clients, self.reporter)
     }
 
     /// The repository of `source`, a git source.
@@ -88,25 +100,32 @@ impl<'a> Registries<'a> {
         })
     }
 
-    /// Makes sure that there is a client for `source`.
-    pub(super) fn ensure(
-        &mut self,
-        source: &SourceId,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        if self.clients.contains_key(source) {
-            return Ok(());
+    /// Who answers for `source`. If it is a registry that is to be asked, there is a client for it then.
+    pub(super) fn provider(&mut self, source: &SourceId) -> Result<Provider, ProviderError> {
+        let key = source.with_precise(None);
+        if let Some(known) = self.providers.get(&key) {
+            return Ok(known.clone());
         }
-        let registry = Registry::of_source(source).ok_or_else(|| {
-            let what = match source.kind() {
-                SourceKind::Git { url, .. } => format!("git repositories (`{url}`)"),
-                SourceKind::Path(path) => format!("the directory `{}`", path.display()),
-                SourceKind::Registry { url, .. } => format!("the registry `{url}`"),
-            };
-            UnsupportedSource { what }
-        })?;
-        let client = Client::new(self.network.clone(), registry, &self.cache)?;
-        self.clients.insert(source.clone(), client);
-        Ok(())
+        let choice =
+            super::providers::choose(&self.config, source, &self.manifests, &mut self.directories)?;
+        if let Some(registry) = choice.registry {
+            let client = Client::new(self.network.clone(), registry, &self.cache)?;
+            self.clients.insert(source.clone(), client);
+        }
+        self.providers.insert(key, choice.provider.clone());
+        Ok(choice.provider)
+    }
+
+    /// The same, for whoever asked for `name` in it.
+    fn provider_of(
+        &mut self,
+        name: &PackageName,
+        source: &SourceId,
+    ) -> Result<Provider, VersionsError> {
+        self.provider(source).map_err(|error| VersionsError {
+            name: name.clone(),
+            source: error.boxed(),
+        })
     }
 
     /// The client of `source` and the reporter.
@@ -115,18 +134,42 @@ impl<'a> Registries<'a> {
         name: &PackageName,
         source: &SourceId,
     ) -> Result<(&mut Client, Reporting<'_>), VersionsError> {
-        self.ensure(source).map_err(|error| VersionsError {
-            name: name.clone(),
-            source: error,
-        })?;
-        let client = self.clients.get_mut(source).expect("it was just put there");
-        Ok((client, Reporting(self.reporter)))
+        self.provider_of(name, source)?;
+        match self.clients.get_mut(source) {
+            Some(client) => Ok((client, Reporting(self.reporter))),
+            None => Err(VersionsError {
+                name: name.clone(),
+                source: Box::new(RegistryError::NotConfigured { name: name.clone() }),
+            }),
+        }
     }
 
     fn load(&mut self, source: &SourceId, names: &[PackageName]) -> Result<(), VersionsError> {
         let Some(first) = names.first() else {
             return Ok(());
         };
+        match self.provider_of(first, source)? {
+            Provider::Sparse | Provider::Repository => {}
+            Provider::Local(local) => {
+                for name in names {
+                    let index = local.index(name).map_err(|error| VersionsError {
+                        name: name.clone(),
+                        source: Box::new(error),
+                    })?;
+                    self.versions
+                        .insert((name.clone(), source.clone()), index.summaries);
+                }
+                return Ok(());
+            }
+            Provider::Directory(directory) => {
+                for name in names {
+                    let found = vendored(&directory, name, source)?;
+                    self.versions
+                        .insert((name.clone(), source.clone()), found.into());
+                }
+                return Ok(());
+            }
+        }
         let (client, mut progress) = self.client(first, source)?;
         let found = client
             .summaries(names, &mut progress)
@@ -142,13 +185,57 @@ impl<'a> Registries<'a> {
     }
 }
 
+fn vendored(
+    directory: &Directory,
+    name: &PackageName,
+    source: &SourceId,
+) -> Result<Vec<Arc<Summary>>, VersionsError> {
+    directory
+        .summaries(name, source)
+        .map_err(|error| VersionsError {
+            name: name.clone(),
+            source: Box::new(error),
+        })
+}
+
+/// Why nobody can answer for a source.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProviderError {
+    /// What takes its place, or the configuration.
+    #[error(transparent)]
+    Vendored(#[from] VendoredError),
+    /// The registry's address.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+impl ProviderError {
+    fn boxed(self) -> Box<dyn std::error::Error + Send + Sync> {
+        match self {
+            Self::Vendored(error) => Box::new(error),
+            Self::Registry(error) => Box::new(error),
+        }
+    }
+}
+
+impl From<ProviderError> for DriverError {
+    fn from(error: ProviderError) -> Self {
+        match error {
+            ProviderError::Vendored(error) => error.into(),
+            ProviderError::Registry(error) => error.into(),
+        }
+    }
+}
+
 impl Versions for Registries<'_> {
     fn versions(
         &mut self,
         name: &PackageName,
         source: &SourceId,
     ) -> Result<Arc<[Arc<Summary>]>, VersionsError> {
-        if source.is_git() {
+        if source.is_git()
+            && let Provider::Repository = self.provider_of(name, source)?
+        {
             return Ok(self.repository_of(name, source)?.summaries(name));
         }
         let key = (name.clone(), source.clone());
@@ -173,6 +260,9 @@ impl Versions for Registries<'_> {
     }
 
     fn similar_names(&mut self, name: &PackageName, source: &SourceId) -> Vec<PackageName> {
+        if let Ok(Provider::Directory(directory)) = self.provider(source) {
+            return directory.names().cloned().collect();
+        }
         if source.is_git() {
             let known = self.repositories.known().get(source);
             let packages = known.into_iter().flat_map(|known| known.packages.keys());
@@ -201,6 +291,9 @@ impl Summaries for Registries<'_> {
                 .iter()
                 .map(|package| (package.name().clone(), package.version().clone()))
                 .collect();
+            let Ok(Provider::Sparse) = self.provider(source) else {
+                continue;
+            };
             let Ok((client, mut progress)) = self.client(packages[0].name(), source) else {
                 continue;
             };
@@ -216,6 +309,23 @@ impl Summaries for Registries<'_> {
     fn summary(&mut self, package: &PackageId) -> Result<Option<Arc<Summary>>, VersionsError> {
         if let Some(summary) = self.locked.get(package) {
             return Ok(Some(summary.clone()));
+        }
+        let failed = |error| VersionsError {
+            name: package.name().clone(),
+            source: error,
+        };
+        match self.provider_of(package.name(), package.source())? {
+            Provider::Sparse | Provider::Repository => {}
+            Provider::Local(local) => {
+                let found = local
+                    .locked(package.name(), package.version())
+                    .map_err(|error| failed(error.into()))?;
+                return Ok(found.map(Arc::new));
+            }
+            Provider::Directory(directory) => {
+                let found = vendored(&directory, package.name(), package.source())?;
+                return Ok(found.into_iter().find(|summary| summary.id == *package));
+            }
         }
         if package.source().is_git() {
             let repository = self.repository_of(package.name(), package.source())?;

@@ -17,12 +17,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{BlobDigest, TreeDigest};
 use crate::driver::build::Built;
 use crate::driver::planning::{self, PlanOptions, Planned};
-use crate::driver::{Context, DriverError, Reporter, resolution};
+use crate::driver::{Context, DriverError, Reporter, resolution, vendored};
 use crate::manifest::model::Workspace;
 use crate::registry::Event;
 use crate::store::Store;
@@ -41,6 +42,8 @@ struct Record {
     front: String,
     /// The directories of the packages that were built, and what they held.
     packages: Vec<(PathBuf, TreeDigest)>,
+    /// The same of the vendored packages.
+    vendored: Vec<(PathBuf, TreeDigest)>,
     /// What policy made of the machine's programs and libraries.
     granted: Vec<(SystemGrants, TreeDigest)>,
     /// What was handed out.
@@ -134,9 +137,17 @@ impl Question {
         {
             artifacts.push((path.clone(), planned.store.digest_file(path).ok()?.digest));
         }
+        let vendored = planned
+            .vendored
+            .iter()
+            .filter_map(|(id, directory)| {
+                Some((directory.clone(), planned.sources.get(id)?.digest))
+            })
+            .collect();
         Some(Record {
             front: now.front,
             packages,
+            vendored,
             granted: planned.granted_systems.clone(),
             artifacts,
             repeated: Repeated {
@@ -292,7 +303,13 @@ fn recall(store: &Arc<Store>, file: &Path, state: &State) -> Option<Repeated> {
                 && store.digest_file(path).is_ok_and(|now| now.digest == *blob)
         })
     };
-    (same_packages && same_grants() && same_artifacts()).then_some(record.repeated)
+    let same_vendored = || {
+        record.vendored.par_iter().all(|(directory, tree)| {
+            vendored::snapshot(store, directory).is_ok_and(|now| now.digest == *tree)
+        })
+    };
+    (same_packages && same_vendored() && same_grants() && same_artifacts())
+        .then_some(record.repeated)
 }
 
 /// Whoever asks whether there is anything to do is told nothing else; the build that follows tells it.

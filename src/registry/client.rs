@@ -81,7 +81,7 @@ pub struct PackageIndex {
 }
 
 impl PackageIndex {
-    fn parse(file: &[u8], name: &PackageName, source: &SourceId) -> Self {
+    pub(super) fn parse(file: &[u8], name: &PackageName, source: &SourceId) -> Self {
         let mut index = Self {
             exists: true,
             ..Self::default()

@@ -46,6 +46,15 @@ pub enum RegistryError {
         /// Why it is not followed.
         why: String,
     },
+    /// A file of a local registry cannot be read.
+    #[error("the local registry's `{path}` cannot be read", path = path.display())]
+    Local {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
     /// Nothing says where the registry of a package is.
     #[error("the registry of `{name}` is not configured")]
     NotConfigured {
@@ -206,6 +215,7 @@ impl RegistryError {
             Self::Setup { .. } => "registry::setup",
             Self::Insecure { .. } => "registry::insecure",
             Self::Redirect { .. } => "registry::redirect",
+            Self::Local { .. } => "registry::local",
             Self::NotConfigured { .. } => "registry::not-configured",
             Self::NoSuchPackage { .. } => "registry::no-such-package",
             Self::NoSuchVersion { .. } => "registry::no-such-version",
@@ -233,6 +243,9 @@ impl RegistryError {
             }
             Self::Insecure { .. } => {
                 "use the registry's https address; plain http is taken only from this machine, or from a registry that your own configuration names by a http address"
+            }
+            Self::Local { .. } => {
+                "look at `local-registry` of `[source]` in `.cargo/config.toml`: it names a directory with `index` in it"
             }
             Self::Redirect { .. } => {
                 "ask the registry's operator; kiln follows few redirections and none from https to http"

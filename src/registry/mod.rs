@@ -17,6 +17,7 @@ mod cache;
 mod config;
 mod error;
 mod http;
+mod local;
 mod proxy;
 mod retry;
 
@@ -24,6 +25,7 @@ pub use client::{Client, PackageIndex, Registry};
 pub use config::{PlainHttp, Token};
 pub use error::RegistryError;
 pub use http::{Network, NetworkConfig, Roots};
+pub use local::LocalRegistry;
 pub use progress::{Event, Progress, Quiet};
 pub use proxy::Proxies;
 

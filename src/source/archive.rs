@@ -67,6 +67,56 @@ impl Archives {
     }
 }
 
+impl Archives {
+    /// Copies the file at `from` to its place, if it hashes to `sha256`; nothing is done if one is there.
+    pub(crate) fn admit(
+        &self,
+        id: &PackageId,
+        sha256: &Sha256,
+        claimant: Claimant,
+        from: &Path,
+    ) -> Result<(), SourceError> {
+        let path = self.path(sha256);
+        if path.is_file() {
+            return Ok(());
+        }
+        let fail = |what, path: &Path| {
+            let path = path.to_owned();
+            move |source| SourceError::Io { what, path, source }
+        };
+        let mut file = File::open(from).map_err(fail("open", from))?;
+        let length = file.metadata().map_err(fail("read", from))?.len();
+        if length > LARGEST_ARCHIVE {
+            return Err(SourceError::Damaged {
+                id: id.clone(),
+                why: format!("it has more than {LARGEST_ARCHIVE} bytes"),
+            });
+        }
+        std::fs::create_dir_all(&self.directory)
+            .map_err(fail("create the directory", &self.directory))?;
+        let mut copy = tempfile::NamedTempFile::new_in(&self.directory)
+            .map_err(fail("write in", &self.directory))?;
+        std::io::copy(&mut file, &mut copy).map_err(fail("copy", from))?;
+        // The copy is hashed, not what it was made from, which may change meanwhile.
+        let mut hasher = sha2::Sha256::new();
+        copy.seek(SeekFrom::Start(0)).map_err(fail("read", from))?;
+        hash_rest(copy.as_file_mut(), &mut hasher).map_err(fail("read", from))?;
+        let received = Sha256::from_bytes(hasher.finalize().into());
+        if received != *sha256 {
+            return Err(SourceError::Checksum {
+                id: id.clone(),
+                claimant,
+                expected: *sha256,
+                received,
+                url: from.display().to_string(),
+            });
+        }
+        copy.persist(&path)
+            .map(drop)
+            .map_err(|error| fail("write", &path)(error.error))
+    }
+}
+
 /// One archive to download.
 #[derive(Debug, Clone)]
 pub(crate) struct Download {

@@ -115,10 +115,32 @@ impl Sources {
         Some(self.archives.path(sha256)).filter(|path| path.is_file())
     }
 
+    /// Takes the archive of `wanted` from `path`, a file of the user's, if its bytes are what is claimed and it is not
+    /// there already.
+    pub fn admit(&self, wanted: &Wanted, path: &Path) -> Result<(), SourceError> {
+        let (sha256, claimant) = wanted.expected()?;
+        self.archives.admit(&wanted.id, &sha256, claimant, path)
+    }
+
     /// The trees of all of `wanted`, in their order, as `clients` (by source) and the files kept earlier provide them.
     /// The first failure ends it; what was fetched until then is kept.
     pub fn fetch(
         &self,
+        clients: &mut BTreeMap<SourceId, Client>,
+        wanted: &[Wanted],
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Fetched>, SourceError> {
+        let network = clients
+            .values()
+            .next()
+            .map(|client| client.network().clone());
+        self.fetch_through(network, clients, wanted, progress)
+    }
+
+    /// The same through `network`, so that archives that are there can be unpacked although there is no client.
+    pub fn fetch_through(
+        &self,
+        network: Option<Arc<Network>>,
         clients: &mut BTreeMap<SourceId, Client>,
         wanted: &[Wanted],
         progress: &mut dyn Progress,
@@ -153,23 +175,20 @@ impl Sources {
             }
         }
         if !jobs.is_empty() {
-            self.work(clients, jobs, &mut fetched, progress)?;
+            self.work(network, clients, jobs, &mut fetched, progress)?;
         }
         Ok(fetched.into_iter().flatten().collect())
     }
 
     fn work(
         &self,
+        network: Option<Arc<Network>>,
         clients: &mut BTreeMap<SourceId, Client>,
         jobs: Vec<Job>,
         fetched: &mut [Option<Fetched>],
         progress: &mut dyn Progress,
     ) -> Result<(), SourceError> {
-        let Some(network) = clients
-            .values()
-            .next()
-            .map(|client| client.network().clone())
-        else {
+        let Some(network) = network else {
             let id = jobs[0].wanted.id.clone();
             return Err(SourceError::NoRegistry { id });
         };

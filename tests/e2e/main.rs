@@ -17,5 +17,6 @@ mod git;
 mod messages;
 mod repetition;
 mod run;
+mod sources;
 mod support;
 mod tell;

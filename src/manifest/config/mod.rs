@@ -10,6 +10,7 @@ mod flags;
 mod layers;
 mod programs;
 mod settings;
+mod sources;
 mod value;
 
 use std::collections::BTreeMap;
@@ -23,8 +24,7 @@ use super::model::BuildProfiles;
 use super::paths::normalize;
 use super::profiles::check_profile;
 use super::read::ManifestContext;
-use super::source_text::{git_source, registry_from_index};
-use crate::package::{GitReference, SourceId};
+use crate::package::SourceId;
 
 pub use error::ConfigError;
 pub use flags::FlagsFor;
@@ -32,26 +32,7 @@ pub use programs::{
     ConfiguredProgram, ConfiguredRunner, ConfiguredVariable, LinksOverride, ProgramName,
 };
 pub use settings::{NetworkSettings, ProgressWhen, TerminalSettings};
-
-/// A `[source.NAME]` table: what it is, and what takes its place.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ConfiguredSource {
-    /// What it is, where the table says so (`crates-io` need not).
-    pub kind: Option<ConfiguredSourceKind>,
-    /// `replace-with`: the name of another source or registry.
-    pub replace_with: Option<String>,
-}
-
-/// What a `[source.NAME]` table describes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConfiguredSourceKind {
-    /// `registry = "…"` or a git repository.
-    Remote(SourceId),
-    /// `local-registry = "…"`: archives and an index in a directory.
-    LocalRegistry(PathBuf),
-    /// `directory = "…"`: unpacked packages, as `cargo vendor` leaves them.
-    Directory(PathBuf),
-}
+pub use sources::{ConfiguredSource, ConfiguredSourceKind, RegistryAccess};
 
 /// Whether the resolver prefers versions that the workspace's `rust-version` can compile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +74,8 @@ pub struct Config {
     pub incompatible_rust_versions: Option<IncompatibleRustVersions>,
     /// What the user is to be told besides.
     pub warnings: Vec<String>,
+    /// Tokens of `credentials.toml`, by the registry's name.
+    credentials: sources::Credentials,
     layers: Layers,
 }
 
@@ -154,8 +137,9 @@ impl Config {
                     }
                 }),
             };
-        config.registries = registries(&layers)?;
-        config.sources = sources(&layers)?;
+        config.registries = sources::registries(&layers)?;
+        config.sources = sources::sources(&layers)?;
+        config.credentials = sources::credentials(inputs.home.as_ref())?;
         config.profiles = profiles(&layers, &mut config.warnings)?;
         config.layers = layers;
         config.check()?;
@@ -216,106 +200,6 @@ impl Config {
         }
         merged
     }
-
-    /// What takes the place of the source `name` (`crates-io`, or a name of [`Config::sources`]), through any number
-    /// of `replace-with`; `None` if nothing does.
-    pub fn replacement(&self, name: &str) -> Result<Option<ConfiguredSourceKind>, ConfigError> {
-        let error = |message: String| ConfigError::Value {
-            origin: "the configuration".to_owned(),
-            key: format!("source.{name}.replace-with"),
-            message,
-        };
-        let mut current = name;
-        for _ in 0..=self.sources.len() {
-            let next = self
-                .sources
-                .get(current)
-                .and_then(|source| source.replace_with.as_deref());
-            let Some(next) = next else {
-                if current == name {
-                    return Ok(None);
-                }
-                let kind = self
-                    .sources
-                    .get(current)
-                    .and_then(|source| source.kind.clone());
-                let registry = || {
-                    self.registries
-                        .get(current)
-                        .cloned()
-                        .map(ConfiguredSourceKind::Remote)
-                };
-                return kind.or_else(registry).map(Some).ok_or_else(|| {
-                    error(format!("`{current}` is neither a source nor a registry"))
-                });
-            };
-            current = next;
-        }
-        Err(error(
-            "the sources replace each other in a circle".to_owned(),
-        ))
-    }
-}
-
-fn registries(layers: &Layers) -> Result<BTreeMap<String, SourceId>, ConfigError> {
-    let mut names: Vec<String> = layers.keys(&["registries"]);
-    names.extend(layers.environment_names("CARGO_REGISTRIES_", "_INDEX"));
-    let mut registries = BTreeMap::new();
-    for name in names {
-        let Some((index, origin)) = layers.string(&["registries", &name, "index"])? else {
-            continue;
-        };
-        let source = registry_from_index(&index)
-            .map_err(|why| origin.error(&format!("registries.{name}.index"), why.to_string()));
-        registries.insert(name, source?);
-    }
-    Ok(registries)
-}
-
-fn sources(layers: &Layers) -> Result<BTreeMap<String, ConfiguredSource>, ConfigError> {
-    let mut sources = BTreeMap::new();
-    for name in layers.keys(&["source"]) {
-        let key = |last| ["source", name.as_str(), last];
-        let text = |last| layers.string(&key(last));
-        let mut kinds = Vec::new();
-        if let Some((index, origin)) = text("registry")? {
-            let source = registry_from_index(&index)
-                .map_err(|why| origin.error(&format!("source.{name}.registry"), why.to_string()))?;
-            kinds.push(ConfiguredSourceKind::Remote(source));
-        }
-        if let Some((url, origin)) = text("git")? {
-            let reference = match (text("branch")?, text("tag")?, text("rev")?) {
-                (Some((branch, _)), _, _) => GitReference::Branch(branch),
-                (_, Some((tag, _)), _) => GitReference::Tag(tag),
-                (_, _, Some((rev, _))) => GitReference::Rev(rev),
-                _ => GitReference::DefaultBranch,
-            };
-            let source = git_source(&url, reference)
-                .map_err(|why| origin.error(&format!("source.{name}.git"), why.to_string()))?;
-            kinds.push(ConfiguredSourceKind::Remote(source));
-        }
-        if let Some(path) = layers.path(&key("local-registry"))? {
-            kinds.push(ConfiguredSourceKind::LocalRegistry(path));
-        }
-        if let Some(path) = layers.path(&key("directory"))? {
-            kinds.push(ConfiguredSourceKind::Directory(path));
-        }
-        if kinds.len() > 1 {
-            return Err(ConfigError::Value {
-                origin: "the configuration".to_owned(),
-                key: format!("source.{name}"),
-                message:
-                    "it is more than one of `registry`, `git`, `local-registry` and `directory`"
-                        .to_owned(),
-            });
-        }
-        let source = ConfiguredSource {
-            kind: kinds.pop(),
-            replace_with: text("replace-with")?.map(|(name, _)| name),
-        };
-        sources.insert(name, source);
-    }
-    Ok(sources)
 }
 
 /// The keys of a profile that the environment can set.
