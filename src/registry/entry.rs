@@ -237,8 +237,9 @@ pub fn find(
         };
         (entry_name == name.as_str() && entry_version == version).then_some(entry)
     };
-    // The key and value as every known registry writes them; a file with other spacing is read in full below.
-    let needle = format!("\"vers\":\"{version}\"");
+    // The version in quotes: registries differ in the spaces before it. A line that has it elsewhere is about another
+    // version, which reading it tells; a version spelled with escapes is found by reading the file in full below.
+    let needle = format!("\"{version}\"");
     // Searching forwards is several times as fast as backwards, and almost always there is one match.
     let matches: Vec<usize> = memmem::find_iter(file, needle.as_bytes()).collect();
     for at in matches.into_iter().rev() {
