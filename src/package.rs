@@ -325,6 +325,36 @@ impl SourceId {
         &self.0.kind
     }
 
+    /// The source as cargo's messages name it. What is in it may be anybody's text.
+    pub fn words(&self) -> String {
+        match self.kind() {
+            SourceKind::Path(path) => path.to_string_lossy().into_owned(),
+            SourceKind::Registry {
+                is_crates_io: true, ..
+            } => format!("registry `{DEFAULT_REGISTRY}`"),
+            SourceKind::Registry { url, .. } => format!("registry `{url}`"),
+            SourceKind::Git {
+                url,
+                reference,
+                precise,
+            } => {
+                let encoded = |text: &str| -> String {
+                    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+                };
+                let reference = match reference {
+                    GitReference::DefaultBranch => String::new(),
+                    GitReference::Branch(name) => format!("?branch={}", encoded(name)),
+                    GitReference::Tag(name) => format!("?tag={}", encoded(name)),
+                    GitReference::Rev(name) => format!("?rev={}", encoded(name)),
+                };
+                let commit = precise.as_deref().map_or(String::new(), |commit| {
+                    format!("#{}", commit.get(..8).unwrap_or(commit))
+                });
+                format!("{url}{reference}{commit}")
+            }
+        }
+    }
+
     /// Whether it is a directory of the machine.
     pub fn is_path(&self) -> bool {
         matches!(self.0.kind, SourceKind::Path(_))

@@ -110,8 +110,10 @@ pub enum Command {
     Fetch(FetchArgs),
     /// Put the sources of all dependencies into a directory of the workspace
     Vendor(crate::cli::vendor::VendorArgs),
-    /// Write Cargo.lock
-    GenerateLockfile,
+    /// Write Cargo.lock, every version chosen anew
+    GenerateLockfile(crate::cli::update::GenerateLockfileArgs),
+    /// Choose versions in Cargo.lock anew
+    Update(crate::cli::update::UpdateArgs),
     /// Build a crate of the registry with the lock that it ships, and install its programs
     Install(InstallArgs),
     /// Print the packages of the workspace and what they depend on, as JSON

@@ -1,4 +1,4 @@
-//! `fetch` and `generate-lockfile`.
+//! `fetch`.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use crate::cli::args::FetchArgs;
 use crate::cli::report::FetchView;
 use crate::cli::shell::Shell;
 use crate::driver::registries::Registries;
-use crate::driver::{Context, DriverError, LockMode, packages, planning, resolution};
+use crate::driver::{Context, DriverError, packages, planning, resolution};
 use crate::package::PackageId;
 use crate::store::Store;
 use crate::unit::{self, BuildRequest, Intent, PackageSelection, Platforms};
@@ -43,34 +43,6 @@ pub(super) fn fetch(
         )?
     };
     packages::obtain(context, &store, &resolved, &wanted, &mut registries)?;
-    drop(registries);
-    view.end();
-    Ok(ExitCode::SUCCESS)
-}
-
-/// `kiln generate-lockfile`: chooses every version anew.
-pub(super) fn generate_lockfile(context: &Context, shell: &Shell) -> Result<ExitCode, DriverError> {
-    if let LockMode::Demand(flag) = context.lock {
-        return Err(DriverError::Request {
-            message: format!("`{flag}` forbids what this command does: writing `Cargo.lock`"),
-            help: Some(format!("leave `{flag}` out")),
-        });
-    }
-    let store = Arc::new(Store::open(&context.home)?);
-    let mut view = FetchView::new(shell);
-    let workspace = resolution::load(context)?;
-    for warning in &workspace.warnings {
-        shell.warning(warning);
-    }
-    let rust = planning::rust_toolchain(context, &store, &workspace.root, &[])?;
-    let mut registries = Registries::new(context, &store, &mut view)?;
-    resolution::regenerate(
-        context,
-        workspace,
-        None,
-        &rust.version.release,
-        &mut registries,
-    )?;
     drop(registries);
     view.end();
     Ok(ExitCode::SUCCESS)

@@ -40,12 +40,16 @@ mod target;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod tree;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
+mod update;
+#[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod vendor;
 
 /// The hidden first argument that makes this program the process that unpacks one archive.
 const UNPACK_WORKER: &str = "unpack-worker";
 /// cargo's exit status for any error.
 const FAILURE: u8 = 101;
+/// cargo's exit status for a command line that makes no sense.
+const USAGE: u8 = 1;
 /// What a shell gives for a process that SIGINT ended.
 const INTERRUPTED: u8 = 130;
 
@@ -70,7 +74,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             let _ = error.print();
             return if error.use_stderr() {
-                ExitCode::from(FAILURE)
+                ExitCode::from(USAGE)
             } else {
                 ExitCode::SUCCESS
             };
@@ -95,7 +99,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Plan(ref arguments) => plan::plan(&context, &shell, arguments),
             Command::Fetch(ref arguments) => fetching::fetch(&context, &shell, arguments),
             Command::Vendor(ref arguments) => vendor::vendor(&context, &shell, arguments),
-            Command::GenerateLockfile => fetching::generate_lockfile(&context, &shell),
+            Command::GenerateLockfile(ref arguments) => {
+                update::generate_lockfile(&context, &shell, arguments)
+            }
+            Command::Update(ref arguments) => update::update(&context, &shell, arguments),
             Command::Install(ref arguments) => install::install(&context, &shell, arguments),
             Command::Metadata(ref arguments) => metadata::metadata(&context, &shell, arguments),
             Command::Tree(ref arguments) => tree::show(&context, &shell, arguments),
@@ -379,6 +386,11 @@ impl Command {
 
     /// `--ignore-rust-version`
     fn ignores_rust_version(&self) -> bool {
+        match self {
+            Command::Update(arguments) => return arguments.ignore_rust_version,
+            Command::GenerateLockfile(arguments) => return arguments.ignore_rust_version,
+            _ => {}
+        }
         self.compile()
             .is_some_and(|(compile, _)| compile.ignore_rust_version)
     }

@@ -131,6 +131,13 @@ impl Shell {
         }
     }
 
+    /// `note: …`
+    pub(super) fn note(&self, message: &str) {
+        if self.verbosity > Verbosity::Quiet {
+            self.write(&format!("{BOLD}note:{BOLD:#} {message}"));
+        }
+    }
+
     /// Text that is already rendered, such as a diagnostic of rustc's.
     pub(super) fn rendered(&self, text: &str) {
         self.tell(text.strip_suffix('\n').unwrap_or(text).to_owned());

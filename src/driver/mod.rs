@@ -23,6 +23,7 @@ pub mod registries;
 pub mod repetition;
 pub mod repositories;
 pub mod resolution;
+pub mod updating;
 pub mod vendored;
 pub mod vendoring;
 pub mod viewing;

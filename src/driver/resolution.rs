@@ -99,6 +99,16 @@ pub fn resolve(
     regenerate(context, workspace, previous, rustc, registries)
 }
 
+/// How versions are chosen where the lock leaves a choice.
+pub(super) fn options(context: &Context, rustc: &semver::Version) -> Options {
+    let mut options = Options::new(rustc.clone());
+    options.honor_rust_version = context.config.honor_rust_version();
+    if context.ignore_rust_version {
+        options.honor_rust_version = Some(false);
+    }
+    options
+}
+
 /// Chooses versions, keeping what the previous lock says as far as it fits, and writes the lock.
 pub fn regenerate(
     context: &Context,
@@ -108,11 +118,7 @@ pub fn regenerate(
     registries: &mut Registries<'_>,
 ) -> Result<Resolved, DriverError> {
     let located = previous.as_ref().map(|(lock, _)| lock.locate(&workspace));
-    let mut options = Options::new(rustc.clone());
-    options.honor_rust_version = context.config.honor_rust_version();
-    if context.ignore_rust_version {
-        options.honor_rust_version = Some(false);
-    }
+    let options = options(context, rustc);
     let resolve = fresh(&workspace, located.as_ref(), registries, &options)?;
     let before = previous.as_ref().map(|(lock, text)| (lock, text.as_str()));
     let path = workspace.lock_path();
@@ -124,27 +130,13 @@ pub fn regenerate(
                 verb: "written",
                 source,
             })?;
-            let added = resolve
-                .packages
-                .keys()
-                .filter(|id| {
-                    located
-                        .as_ref()
-                        .is_none_or(|lock| !lock.packages.contains_key(*id))
-                })
-                .filter(|id| !id.source().is_path())
-                .count();
-            let packages = if added == 1 {
-                "1 package".to_owned()
-            } else {
-                format!("{added} packages")
-            };
-            if added > 0 {
-                registries.reporter().status(
-                    "Locking",
-                    &format!("{packages} to latest compatible versions"),
-                );
-            }
+            super::updating::tell_of_changes(
+                &workspace,
+                located.as_ref(),
+                &resolve,
+                &options,
+                registries,
+            )?;
             text
         }
     };

@@ -10,6 +10,7 @@
 
 mod activate;
 mod catalog;
+pub mod changes;
 mod error;
 mod explain;
 mod fresh;

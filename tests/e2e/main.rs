@@ -14,6 +14,7 @@ mod declared;
 mod errors;
 mod flags;
 mod git;
+mod locks;
 mod messages;
 mod repetition;
 mod run;

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use crate::inspect::tree::TreeError;
 use crate::inspect::tree::graph::{Graph, Node, NodeIndex};
 use crate::message::text::harmless_line;
-use crate::package::{GitReference, SourceId, SourceKind};
 use crate::unit::{ProcMacros as _, View};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +99,7 @@ impl Pattern {
                         out.push_str(" (proc-macro)");
                     }
                     if !id.source().is_crates_io() {
-                        let _ = write!(out, " ({})", source_words(id.source()));
+                        let _ = write!(out, " ({})", harmless_line(&id.source().words()));
                     }
                 }
                 Chunk::License => {
@@ -123,34 +122,6 @@ impl Pattern {
         }
         out
     }
-}
-
-/// A source as cargo's messages name it.
-fn source_words(source: &SourceId) -> String {
-    match source.kind() {
-        SourceKind::Path(path) => harmless_line(&path.to_string_lossy()),
-        SourceKind::Registry { url, .. } => format!("registry `{}`", harmless_line(url)),
-        SourceKind::Git {
-            url,
-            reference,
-            precise,
-        } => {
-            let reference = match reference {
-                GitReference::DefaultBranch => String::new(),
-                GitReference::Branch(name) => format!("?branch={}", encoded(name)),
-                GitReference::Tag(name) => format!("?tag={}", encoded(name)),
-                GitReference::Rev(name) => format!("?rev={}", encoded(name)),
-            };
-            let commit = precise.as_deref().map_or(String::new(), |commit| {
-                format!("#{}", commit.get(..8).unwrap_or(commit))
-            });
-            harmless_line(&format!("{url}{reference}{commit}"))
-        }
-    }
-}
-
-fn encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 #[cfg(test)]

@@ -384,7 +384,7 @@ impl Lock {
 }
 
 /// The comment lines at the top that cargo keeps: all but its own two.
-fn comments(text: &str) -> Vec<String> {
+pub(super) fn comments(text: &str) -> Vec<String> {
     let own = [MARKER_LINE, EXTRA_LINE];
     text.lines()
         .take_while(|line| line.starts_with('#'))

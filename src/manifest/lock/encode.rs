@@ -303,6 +303,16 @@ impl Lock {
         Some(lock.encode())
     }
 
+    /// The text to write to the lock file after a resolution that owes nothing to the file's content, `old`, or `None`
+    /// if it says the same already. Only the comments at its top are kept.
+    pub fn renew(resolve: &Resolve, workspace: &Workspace, old: Option<&str>) -> Option<String> {
+        let mut lock = Self::of_resolve(resolve, workspace, None);
+        lock.comments = old.map(super::decode::comments).unwrap_or_default();
+        let text = lock.encode();
+        let same = old.is_some_and(|old| old.lines().eq(text.lines()));
+        (!same).then_some(text)
+    }
+
     /// The format of a new lock in `workspace`.
     fn new_version(workspace: &Workspace) -> LockVersion {
         let lowest = workspace
