@@ -10,7 +10,9 @@
 use std::time::{Duration, Instant};
 
 use kiln::path::SandboxPath;
-use kiln::sandbox::{Access, Isolation, Limits, Mount, Request, SandboxProfile, spawn};
+use kiln::sandbox::{
+    Access, Isolation, Limits, Mount, Network, Request, SandboxProfile, spawn,
+};
 
 const ROUNDS: usize = 300;
 
@@ -106,6 +108,7 @@ fn confined(profile: &SandboxProfile, isolation: Isolation, scratch: &std::path:
         tmp: None,
         descriptors: Vec::new(),
         limits: Limits::default(),
+        network: Network::None,
         timeout: None,
     });
     match running {

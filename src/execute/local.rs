@@ -361,6 +361,7 @@ impl LocalExecutor<'_> {
             tmp: None,
             descriptors: self.jobserver_descriptors()?,
             limits: (self.limits)(planned.unit),
+            network: network(planned.kind),
             timeout: None,
         })
     }

@@ -77,6 +77,19 @@ struct ActionMessage {
     platform: Vec<Pair>,
     #[prost(bytes = "vec", tag = "11")]
     system: Vec<u8>,
+    /// Of the run of a program only.
+    #[prost(message, optional, tag = "12")]
+    run: Option<RunMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RunMessage {
+    #[prost(string, tag = "1")]
+    scratch_at: String,
+    #[prost(bytes = "vec", tag = "2")]
+    scratch: Vec<u8>,
+    #[prost(message, optional, tag = "3")]
+    libraries: Option<Symbol>,
 }
 
 /// The version of this encoding; a change of it changes every id.
@@ -89,6 +102,14 @@ pub(super) fn assign_ids(actions: &mut [PlannedAction]) {
         let action = &mut rest[0];
         let bytes = message(action, before).encode_to_vec();
         action.id = ActionId::of_canonical(&bytes);
+    }
+}
+
+/// Computes the id of each run of a program; `actions` have theirs.
+pub(super) fn assign_run_ids(actions: &[PlannedAction], runs: &mut [PlannedAction]) {
+    for run in runs {
+        let bytes = message(run, actions).encode_to_vec();
+        run.id = ActionId::of_canonical(&bytes);
     }
 }
 
@@ -149,6 +170,14 @@ fn message(action: &PlannedAction, before: &[PlannedAction]) -> ActionMessage {
                 later(symbol("files", &[*action], names.clone()))
             }
             InputSource::OutDir(action) => later(symbol("out-dir", &[*action], vec![])),
+            InputSource::Artifacts(files) => {
+                let of: Vec<ActionIndex> = files.iter().map(|file| file.action).collect();
+                let names = files
+                    .iter()
+                    .flat_map(|file| [file.path.as_str().to_owned(), file.output.clone()])
+                    .collect();
+                later(symbol("artifacts", &of, names))
+            }
         }
     });
     let environment = symbol("environment", &action.environment_of, vec![]);
@@ -171,6 +200,11 @@ fn message(action: &PlannedAction, before: &[PlannedAction]) -> ActionMessage {
         },
         platform: pairs(&action.platform),
         system: action.system.digest.as_bytes().to_vec(),
+        run: action.run.as_ref().map(|run| RunMessage {
+            scratch_at: run.scratch.0.as_str().to_owned(),
+            scratch: run.scratch.1.digest.as_bytes().to_vec(),
+            libraries: Some(symbol("libraries", &run.libraries_of, vec![])),
+        }),
     }
 }
 

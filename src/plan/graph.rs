@@ -29,6 +29,8 @@ pub enum ActionKind {
     Rustdoc,
     /// A build script's program.
     RunBuildScript,
+    /// A test's or benchmark's program, or rustdoc running the examples of documentation.
+    Test,
 }
 
 impl ActionKind {
@@ -37,6 +39,7 @@ impl ActionKind {
         match self {
             ActionKind::Rustc | ActionKind::Rustdoc => "rustc",
             ActionKind::RunBuildScript => "build-script",
+            ActionKind::Test => "test",
         }
     }
 }
@@ -80,6 +83,29 @@ pub enum InputSource {
     },
     /// The `OUT_DIR` that a build script filled.
     OutDir(ActionIndex),
+    /// Outputs of several actions, laid out as the user gets them.
+    Artifacts(Vec<LaidOut>),
+}
+
+/// One output of an action, and where it is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LaidOut {
+    /// Where it is, below the input.
+    pub path: RelPath,
+    /// The action that makes it.
+    pub action: ActionIndex,
+    /// The file's name among the action's outputs.
+    pub output: String,
+}
+
+/// What only the run of a program of the workspace has: a test, a benchmark, examples of documentation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunOptions {
+    /// Where its package is, which it gets a copy of that it may change, and what is in there at first. It lies on top
+    /// of the inputs.
+    pub scratch: (SandboxPath, TreeRef),
+    /// The build scripts whose libraries it may load: where they are comes first in `LD_LIBRARY_PATH`.
+    pub libraries_of: Vec<ActionIndex>,
 }
 
 /// One input.
@@ -177,6 +203,9 @@ pub struct PlannedAction {
     pub platform: BTreeMap<String, String>,
     /// The system tree that it sees at `/`: the host's root of the snapshot is found by this digest.
     pub system: TreeRef,
+    /// What only the run of a program has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunOptions>,
 }
 
 impl PlannedAction {
@@ -222,6 +251,10 @@ pub struct ActionGraph {
     pub actions: Vec<PlannedAction>,
     /// What the user gets.
     pub artifacts: Vec<Artifact>,
+    /// The programs that are run once everything is built, one after the other, where the user asked for that. Their
+    /// results are told and not kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<PlannedAction>,
 }
 
 impl ActionGraph {

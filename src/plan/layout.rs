@@ -11,6 +11,8 @@
 //! <prefix>/src/<name>-<version>-<source>     packages of other sources; <source> is 8 digits of a hash of its address
 //! <prefix>/git/<name>-<source>[/<package>]   a repository's commit, and the packages in it; <source> is of its address and commit
 //! <prefix>/out/<name>-<unit>                 what a unit writes; <unit> is the unit's 16-digit identity
+//! <prefix>/target/[<triple>/]<profile>/…     tests only: what the user gets, laid out as in `target`
+//! <prefix>/target/tmp                        tests only: `CARGO_TARGET_TMPDIR`
 //! ```
 //!
 //! The prefix is `/kiln`. Where a process cannot be given a root of its own and the machine has no `/kiln`, it is a
@@ -118,6 +120,16 @@ impl Layout {
             .collect();
         let suffix = source_suffix(source).unwrap_or_default();
         self.below(&format!("git/{name}-{suffix}"))
+    }
+
+    /// The directory of what the user gets, as tests see it; `directory` is `[<triple>/]<profile>`.
+    pub fn target(&self, directory: &RelPath) -> SandboxPath {
+        self.below("target").join(directory)
+    }
+
+    /// `CARGO_TARGET_TMPDIR`: where integration tests and benchmarks may put files.
+    pub fn target_tmpdir(&self) -> SandboxPath {
+        self.below("target/tmp")
     }
 
     /// The directory that a unit of package `name` writes; `identity` is 16 hexadecimal digits.

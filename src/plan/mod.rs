@@ -36,6 +36,7 @@ pub mod graph;
 pub mod identity;
 pub mod layout;
 pub mod print;
+mod runs;
 mod rustc;
 pub mod settings;
 
@@ -88,6 +89,23 @@ pub struct PlanInput<'a> {
     pub primary: &'a BTreeSet<PackageId>,
     /// The name of the directory of the build profile: `debug`, `release`, `<name>`.
     pub profile_directory: &'a str,
+    /// How the tests among the units are run, if they are.
+    pub tests: Option<&'a Tests>,
+}
+
+/// How tests and benchmarks are run.
+#[derive(Debug, Clone, Default)]
+pub struct Tests {
+    /// The arguments for each of their programs.
+    pub arguments: Vec<String>,
+    /// Whether they are to say little.
+    pub quiet: bool,
+    /// rustdoc's `--color`.
+    pub color: &'static str,
+    /// Variables of the user's that are passed on.
+    pub environment: BTreeMap<String, String>,
+    /// The content of the whole workspace, packages or not.
+    pub workspace: Option<TreeRef>,
 }
 
 /// What policy grants to one package's build script.
@@ -186,6 +204,10 @@ pub fn plan(input: &PlanInput<'_>) -> Result<ActionGraph, PlanError> {
         actions: Vec::new(),
     };
     for unit in identity::topological(input.units) {
+        if input.units.unit(unit).mode == Mode::Doctest {
+            // Run once everything is built.
+            continue;
+        }
         let action = planner.action(unit)?;
         planner
             .by_unit
@@ -194,9 +216,15 @@ pub fn plan(input: &PlanInput<'_>) -> Result<ActionGraph, PlanError> {
     }
     encode::assign_ids(&mut planner.actions);
     let artifacts = planner.artifacts()?;
+    let mut runs = match input.tests {
+        Some(tests) => planner.runs(tests, &artifacts)?,
+        None => Vec::new(),
+    };
+    encode::assign_run_ids(&planner.actions, &mut runs);
     Ok(ActionGraph {
         actions: planner.actions,
         artifacts,
+        runs,
     })
 }
 
@@ -510,7 +538,7 @@ impl Planner<'_> {
             unit,
             is_primary,
             out_dir: out_dir.as_ref().map(SandboxPath::as_str),
-            target_tmpdir: None,
+            target_tmpdir: Some(self.input.layout.target_tmpdir().as_str()),
             executables: &self.binaries(index, &mut inputs, &mut dependencies),
             makeflags: Some(&makeflags()),
             script: None,
@@ -548,6 +576,7 @@ impl Planner<'_> {
             platform: self.platform(ActionKind::Rustc, &[]),
             scratch: Vec::new(),
             system: tree_ref(system),
+            run: None,
         })
     }
 
@@ -956,6 +985,7 @@ impl Planner<'_> {
             ),
             scratch: granted.map_or_else(Vec::new, |granted| granted.scratch.clone()),
             system: tree_ref(granted.map_or(self.input.system, |granted| &granted.system)),
+            run: None,
         })
     }
 
@@ -964,7 +994,9 @@ impl Planner<'_> {
         let mut artifacts = Vec::new();
         for root in &self.input.units.roots {
             let unit = self.input.units.unit(*root);
-            let action = self.by_unit[root];
+            let Some(action) = self.by_unit.get(root).copied() else {
+                continue;
+            };
             let Outputs::Files(files) = &self.actions[action.0].outputs else {
                 continue;
             };

@@ -6,10 +6,11 @@
 //! ```text
 //! { "version": 1,
 //!   "actions":   [ { "id", "kind", "unit", "label", "program", "arguments": [ {"text": …} | symbolic ], "environment",
-//!                    "environment_of", "metadata_of", "directory", "inputs": [ { "at", "tree" | "files" | "out-dir" } ],
+//!                    "environment_of", "metadata_of", "directory", "inputs": [ { "at", "tree" | "files" | "out-dir" | "artifacts" } ],
 //!                    "output_directory", "outputs", "temporary_directory",
 //!                    "dependencies": { "<index>": "metadata" | "everything" }, "platform", "system" } ],
-//!   "artifacts": [ { "action", "output", "path", "triple", "executable" } ] }
+//!   "artifacts": [ { "action", "output", "path", "triple", "executable" } ],
+//!   "runs":      [ as "actions", with { "run": { "scratch", "libraries_of" } }, where tests are to be run ] }
 //! ```
 //!
 //! Actions are referred to by their index in `actions`; those that an action depends on come before it.
@@ -50,7 +51,7 @@ pub fn dot(graph: &ActionGraph) -> String {
         let shape = match action.kind {
             ActionKind::Rustc => "box",
             ActionKind::Rustdoc => "note",
-            ActionKind::RunBuildScript => "ellipse",
+            ActionKind::RunBuildScript | ActionKind::Test => "ellipse",
         };
         let label = action.label.replace('\\', "\\\\").replace('"', "\\\"");
         let id = &action.id.to_hex()[..12];

@@ -232,20 +232,9 @@ pub(super) fn base_arguments(compilation: &Compilation<'_>) -> Vec<String> {
         push("test");
     }
 
-    for feature in &unit.features {
-        push("--cfg");
-        push(&format!("feature=\"{feature}\""));
+    for argument in feature_arguments(unit, package) {
+        push(&argument);
     }
-    push("--check-cfg");
-    push("cfg(docsrs,test)");
-    push("--check-cfg");
-    let features: Vec<String> = package
-        .summary
-        .features
-        .keys()
-        .map(|feature| format!("\"{feature}\""))
-        .collect();
-    push(&format!("cfg(feature, values({}))", features.join(", ")));
 
     push("-C");
     push(&format!("metadata={}", compilation.identity.as_str()));
@@ -276,6 +265,27 @@ pub(super) fn base_arguments(compilation: &Compilation<'_>) -> Vec<String> {
         push("-C");
         push(&format!("strip={strip}"));
     }
+    arguments
+}
+
+/// `--cfg feature="…"` for each feature that is on, and `--check-cfg` for those that there are.
+pub(super) fn feature_arguments(unit: &Unit, package: &Package) -> Vec<String> {
+    let mut arguments = Vec::new();
+    let mut push = |argument: &str| arguments.push(argument.to_owned());
+    for feature in &unit.features {
+        push("--cfg");
+        push(&format!("feature=\"{feature}\""));
+    }
+    push("--check-cfg");
+    push("cfg(docsrs,test)");
+    push("--check-cfg");
+    let features: Vec<String> = package
+        .summary
+        .features
+        .keys()
+        .map(|feature| format!("\"{feature}\""))
+        .collect();
+    push(&format!("cfg(feature, values({}))", features.join(", ")));
     arguments
 }
 

@@ -8,7 +8,7 @@ use super::child;
 use super::enforced::Enforced;
 use super::error::{Layer, SandboxError};
 use super::profile::SandboxProfile;
-use super::request::{Isolation, Limits};
+use super::request::{Isolation, Limits, Network};
 use super::ruleset::{self, Grant};
 use super::spawn;
 use super::sys;
@@ -49,7 +49,7 @@ pub fn confine_self(
                 source: errno.into(),
             }
         })?;
-    let ruleset = ruleset::build(abi, [ruleset::grant(&opened, Grant::Fill)])?;
+    let ruleset = ruleset::build(abi, Network::None, [ruleset::grant(&opened, Grant::Fill)])?;
     for (resource, value) in spawn::kernel_limits(&limits, Isolation::Landlock)? {
         sys::set_limit(resource, value)
             .map_err(|errno| spawn::layer(Layer::Limits, "setting a limit", errno))?;
@@ -66,5 +66,5 @@ pub fn confine_self(
         .map_err(|errno| spawn::layer(Layer::Landlock, "enforcing the ruleset", errno))?;
     sys::seccomp_filter(filters.beside_landlock(abi))
         .map_err(|errno| spawn::layer(Layer::Seccomp, "installing the filter", errno))?;
-    Ok(Enforced::new(Isolation::Landlock, profile, abi, &limits))
+    Ok(Enforced::new(Isolation::Landlock, Network::None, profile, abi, &limits))
 }

@@ -3,7 +3,7 @@
 use landlock::ABI;
 
 use super::profile::SandboxProfile;
-use super::request::{Isolation, Limits};
+use super::request::{Isolation, Limits, Network};
 use super::ruleset;
 
 /// The layers in force around a process that was started. What cannot be set up is an error instead, so that each field
@@ -25,6 +25,7 @@ pub struct Enforced {
 impl Enforced {
     pub(super) fn new(
         isolation: Isolation,
+        network: Network,
         profile: &SandboxProfile,
         abi: ABI,
         limits: &Limits,
@@ -36,7 +37,7 @@ impl Enforced {
                 Isolation::Landlock => &[],
             },
             landlock_abi: abi as u32,
-            landlock_network: abi >= ABI::V4,
+            landlock_network: abi >= ABI::V4 && network == Network::None,
             landlock_scopes: ruleset::scopes_signals(abi),
             seccomp_profile: profile.name.clone(),
             no_new_privileges: true,
@@ -60,7 +61,8 @@ impl Enforced {
         self.landlock_abi
     }
 
-    /// Whether Landlock, too, forbids TCP (from ABI 4); seccomp forbids all sockets in any case.
+    /// Whether Landlock, too, forbids TCP (from ABI 4). seccomp forbids all sockets, unless a network namespace with
+    /// nothing but a loopback interface was asked for; there Landlock has no say in them.
     pub fn landlock_network(&self) -> bool {
         self.landlock_network
     }

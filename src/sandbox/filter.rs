@@ -36,8 +36,10 @@ const PREFIX: usize = 4;
 /// The compiled programs of a profile.
 #[derive(Debug, PartialEq)]
 pub(super) struct Filters {
-    /// What is allowed where signals are held in and every way of truncating a file is mediated.
+    /// What is allowed where namespaces hold everything in.
     pub(super) allow: BpfProgram,
+    /// What is allowed without them, where signals are held in and every way of truncating a file is mediated.
+    in_place: BpfProgram,
     /// What is allowed where nothing bounds who gets a signal.
     without_signals: BpfProgram,
     /// What is allowed where, besides, a file may be truncated that may only be read, or not even that.
@@ -50,7 +52,7 @@ impl Filters {
     /// What is allowed where Landlock's `abi` stands alone.
     pub(super) fn beside_landlock(&self, abi: ABI) -> &BpfProgram {
         if abi >= ABI::V6 {
-            &self.allow
+            &self.in_place
         } else if abi >= ABI::V3 {
             &self.without_signals
         } else {
@@ -70,10 +72,15 @@ enum Verdict {
 
 /// Compiles `rules` for `machine`.
 pub(super) fn compile(rules: &Rules, machine: Machine) -> Result<Filters, seccompiler::Error> {
-    let calls = Calls::of(rules, machine)?;
     let unknown = answer(libc::ENOSYS);
+    let held = rules.with_namespaces();
+    let calls = Calls::of(&held, machine)?;
+    let allow = calls.program(&calls.verdicts(&held, machine), unknown);
+
+    let rules = &rules.without_namespaces();
+    let calls = Calls::of(rules, machine)?;
     let mut verdicts = calls.verdicts(rules, machine);
-    let allow = calls.program(&verdicts, unknown);
+    let in_place = calls.program(&verdicts, unknown);
 
     let mut judged = BTreeMap::new();
     for entry in rules.allow.iter().filter(|a| machine.is(a.arch)) {
@@ -103,6 +110,7 @@ pub(super) fn compile(rules: &Rules, machine: Machine) -> Result<Filters, seccom
     }
     Ok(Filters {
         allow,
+        in_place,
         without_signals,
         without_truncation: calls.program(&verdicts, unknown),
         judge: (!judged.is_empty()).then(|| calls.program(&judged, libc::SECCOMP_RET_ALLOW)),

@@ -42,6 +42,6 @@ pub use enforced::Enforced;
 pub use error::{Layer, SandboxError};
 pub use probe::{LayerProbe, Probe, best_isolation, probe};
 pub use profile::{ProfileError, SandboxProfile};
-pub use request::{Access, Isolation, Limits, Mount, Request};
+pub use request::{Access, Isolation, Limits, Mount, Network, Request};
 pub use running::{Canceller, Ended, Outcome, Output, Running, Status, Stream};
 pub use spawn::spawn;

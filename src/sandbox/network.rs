@@ -1,4 +1,5 @@
-//! One empty network namespace for all processes under full isolation.
+//! One empty network namespace for all processes under full isolation, and one with a loopback interface for those that
+//! may use that.
 //!
 //! Making a network namespace costs more than all other namespaces together, and taking one down keeps the kernel busy
 //! once more. Nothing can be sent or received in an empty one, not even by its loopback interface, which is down; so it
@@ -13,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::child::{self, At, Failure, Step};
 use super::error::SandboxError;
+use super::request::Network as Access;
 use super::spawn;
 use super::sys::{self, Errno, Memory, SignalsBlocked, Stack};
 
@@ -26,6 +28,8 @@ pub(super) struct Network {
 /// What the holder of new namespaces needs: it lives until the parent has opened them.
 struct Holder {
     identity: child::Identity,
+    /// Whether the loopback interface is to be up.
+    loopback: bool,
     /// Its end of the pipe over which it says that it is ready, or why not.
     status: OwnedFd,
     /// Readable once it may end.
@@ -35,27 +39,37 @@ struct Holder {
 }
 
 impl Network {
-    /// The program's network, made when it is first needed. A failure is not remembered: it may be for want of
-    /// something that is there later.
-    pub(super) fn shared(identity: &child::Identity) -> Result<&'static Network, SandboxError> {
-        static SHARED: Mutex<Option<&'static Network>> = Mutex::new(None);
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The program's network for `access`, made when it is first needed. A failure is not remembered: it may be for
+    /// want of something that is there later.
+    pub(super) fn shared(
+        identity: &child::Identity,
+        access: Access,
+    ) -> Result<&'static Network, SandboxError> {
+        static EMPTY: Mutex<Option<&'static Network>> = Mutex::new(None);
+        static LOOPBACK: Mutex<Option<&'static Network>> = Mutex::new(None);
+        let shared = match access {
+            Access::None => &EMPTY,
+            Access::Loopback => &LOOPBACK,
+        };
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(network) = *shared {
             return Ok(network);
         }
         // For the program's life: there is one.
-        let network: &'static Network = Box::leak(Box::new(Self::make(identity)?));
+        let loopback = access == Access::Loopback;
+        let network: &'static Network = Box::leak(Box::new(Self::make(identity, loopback)?));
         *shared = Some(network);
         Ok(network)
     }
 
-    fn make(identity: &child::Identity) -> Result<Self, SandboxError> {
+    fn make(identity: &child::Identity, loopback: bool) -> Result<Self, SandboxError> {
         let start = spawn::start;
         let (status_read, status) = sys::pipe().map_err(start("making a pipe"))?;
         let (end, parents_end) = sys::pipe().map_err(start("making a pipe"))?;
         let stack = Stack::new(spawn::STACK_BYTES).map_err(start("mapping a stack"))?;
         let holder = Holder {
             identity: identity.clone(),
+            loopback,
             status,
             end,
             parents_end: parents_end.as_raw_fd(),
@@ -111,6 +125,12 @@ fn open(pid: libc::pid_t, status: &OwnedFd) -> Result<Network, SandboxError> {
 fn hold(holder: &Holder) -> i32 {
     let _ = sys::close_numbers(holder.parents_end, holder.parents_end);
     if let Err(failure) = child::map_identity(&holder.identity) {
+        child::report(holder.status.as_fd(), failure);
+        return 1;
+    }
+    if holder.loopback
+        && let Err(failure) = sys::loopback_up().at_index(Step::JoinNetwork, 3)
+    {
         child::report(holder.status.as_fd(), failure);
         return 1;
     }

@@ -135,7 +135,7 @@ fn seccomp() -> Result<(), SandboxError> {
 
 /// Does what every process under full isolation does first, in a process that then ends.
 fn namespaces() -> Result<(), SandboxError> {
-    let view = spawn::new_view(super::view::system_steps()?)?;
+    let view = spawn::new_view(super::view::system_steps()?, super::Network::None)?;
     match spawn::try_view(view)? {
         None => Ok(()),
         Some((failure, view)) => Err(explain(failure, &view)),

@@ -13,13 +13,14 @@ use super::filter::{self, Filters};
 use super::request::Limits;
 
 /// The profiles that kiln ships: name and text.
-pub const SHIPPED: [(&str, &str); 4] = [
+pub const SHIPPED: [(&str, &str); 5] = [
     ("base", include_str!("../../sandbox-profiles/base.toml")),
     (
         "build-script",
         include_str!("../../sandbox-profiles/build-script.toml"),
     ),
     ("rustc", include_str!("../../sandbox-profiles/rustc.toml")),
+    ("test", include_str!("../../sandbox-profiles/test.toml")),
     ("unpack", include_str!("../../sandbox-profiles/unpack.toml")),
 ];
 
@@ -137,6 +138,9 @@ pub(super) struct Allow {
     /// Done by the supervisor where there is no mount namespace.
     #[serde(default)]
     pub(super) judged: bool,
+    /// Only where there are namespaces that hold it; there it counts for more than what else is said of the call.
+    #[serde(default)]
+    pub(super) namespaces: bool,
     #[serde(default)]
     pub(super) when: Vec<When>,
 }
@@ -281,6 +285,27 @@ impl SandboxProfile {
 }
 
 impl Rules {
+    /// What counts where there are no namespaces.
+    pub(super) fn without_namespaces(&self) -> Rules {
+        let mut rules = self.clone();
+        rules.allow.retain(|allow| !allow.namespaces);
+        rules
+    }
+
+    /// What counts where there are namespaces.
+    pub(super) fn with_namespaces(&self) -> Rules {
+        let mut rules = self.clone();
+        let held: Vec<&Allow> = self.allow.iter().filter(|allow| allow.namespaces).collect();
+        let replaced = |name: &String| held.iter().any(|held| held.syscalls.contains(name));
+        for allow in rules.allow.iter_mut().filter(|allow| !allow.namespaces) {
+            allow.syscalls.retain(|name| !replaced(name));
+        }
+        for refuse in &mut rules.refuse {
+            refuse.syscalls.retain(|name| !replaced(name));
+        }
+        rules
+    }
+
     fn check(&self) -> Result<(), String> {
         // By machine and name: whether an entry without conditions, and one with them, was seen.
         let mut seen: BTreeMap<(Machine, &str), (bool, bool)> = BTreeMap::new();
@@ -309,7 +334,7 @@ impl Rules {
                         JUDGED.map(|n| format!("`{n}`")).join(", ")
                     ));
                 }
-                for machine in machines(allow.arch) {
+                for machine in machines(allow.arch).filter(|_| !allow.namespaces) {
                     let seen = seen.entry((machine, name)).or_default();
                     let twice = if allow.when.is_empty() {
                         std::mem::replace(&mut seen.0, true) || seen.1

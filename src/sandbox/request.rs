@@ -31,6 +31,17 @@ impl Isolation {
     }
 }
 
+/// What a process can talk to by an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Network {
+    /// Nothing.
+    #[default]
+    None,
+    /// Itself, over a loopback interface of its own, and sockets that it names in directories that it may write: where
+    /// its profile allows sockets, and under [`Isolation::Full`]. Without namespaces it is the same as nothing.
+    Loopback,
+}
+
 /// How a mounted path may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Access {
@@ -116,6 +127,8 @@ pub struct Request<'a> {
     pub descriptors: Vec<(OwnedFd, i32)>,
     /// Bounds, over the profile's own.
     pub limits: Limits,
+    /// What it can talk to.
+    pub network: Network,
     /// How long the action may take, wall clock; instead of [`Limits::wall_seconds`].
     pub timeout: Option<Duration>,
 }

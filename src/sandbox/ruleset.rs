@@ -11,7 +11,7 @@ use landlock::{
 };
 
 use super::error::{Layer, SandboxError};
-use super::request::Access;
+use super::request::{Access, Network};
 use super::sys;
 
 /// What may be done beneath a path.
@@ -28,6 +28,15 @@ pub(super) enum Grant {
 }
 
 impl Grant {
+    /// The rights, of those that `abi` knows, and sockets that have names where they are held in.
+    pub(super) fn rights_with(self, abi: ABI, network: Network) -> BitFlags<AccessFs> {
+        let sockets = AccessFs::from_all(abi) & (AccessFs::MakeSock | AccessFs::ResolveUnix);
+        match (self, network) {
+            (Grant::Directory(Access::Write), Network::Loopback) => self.rights(abi) | sockets,
+            _ => self.rights(abi),
+        }
+    }
+
     /// The rights, of those that `abi` knows.
     pub(super) fn rights(self, abi: ABI) -> BitFlags<AccessFs> {
         let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
@@ -66,9 +75,11 @@ pub(super) fn scopes_signals(abi: ABI) -> bool {
     abi >= ABI::V6
 }
 
-/// A ruleset for `abi` that grants `grants` and nothing else.
+/// A ruleset for `abi` that grants `grants` and nothing else. TCP is left to the network namespace where there is a
+/// `network`.
 pub(super) fn build<'a>(
     abi: ABI,
+    network: Network,
     grants: impl IntoIterator<Item = (BorrowedFd<'a>, Grant)>,
 ) -> Result<OwnedFd, SandboxError> {
     let failed = |source: RulesetError| SandboxError::Layer {
@@ -76,10 +87,10 @@ pub(super) fn build<'a>(
         step: format!("building a ruleset for ABI {abi}"),
         source: Box::new(source),
     };
-    let mut ruleset = handled(abi).map_err(failed)?;
+    let mut ruleset = handled(abi, network).map_err(failed)?;
     for (fd, grant) in grants {
         let rule =
-            PathBeneath::new(fd, grant.rights(abi)).set_compatibility(CompatLevel::HardRequirement);
+            PathBeneath::new(fd, grant.rights_with(abi, network)).set_compatibility(CompatLevel::HardRequirement);
         ruleset = ruleset.add_rule(rule).map_err(failed)?;
     }
     Option::<OwnedFd>::from(ruleset).ok_or_else(|| SandboxError::Layer {
@@ -89,11 +100,11 @@ pub(super) fn build<'a>(
     })
 }
 
-fn handled(abi: ABI) -> Result<RulesetCreated, RulesetError> {
+fn handled(abi: ABI, network: Network) -> Result<RulesetCreated, RulesetError> {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(abi))?;
-    if abi >= ABI::V4 {
+    if abi >= ABI::V4 && network == Network::None {
         ruleset = ruleset.handle_access(AccessNet::from_all(abi))?;
     }
     if abi >= ABI::V6 {
@@ -170,7 +181,7 @@ mod tests {
     fn a_ruleset_is_a_descriptor() {
         let abi = kernel_abi().unwrap();
         let root = OwnedFd::from(std::fs::File::open("/").unwrap());
-        let ruleset = build(abi, [grant(&root, Grant::Directory(Access::Read))]).unwrap();
+        let ruleset = build(abi, Network::None, [grant(&root, Grant::Directory(Access::Read))]).unwrap();
         assert!(sys::identity(ruleset.as_fd()).is_ok());
     }
 }

@@ -14,7 +14,7 @@ use super::child::{self, Drops, Failure, Identity, Plan, Step, Supervision, View
 use super::enforced::Enforced;
 use super::error::{Layer, SandboxError};
 use super::network::{self, Network};
-use super::request::{Access, Isolation, Limits, Request};
+use super::request::{Access, Isolation, Limits, Network as NetworkAccess, Request};
 use super::ruleset::{self, Grant};
 use super::running::{Ender, Running};
 use super::supervisor;
@@ -70,7 +70,12 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
                 .iter()
                 .map(|(_, fd, _)| ruleset::grant(fd, Grant::Device)),
         );
-    let ruleset = above(ruleset::build(abi, grants)?.as_fd())?;
+    // Without a network namespace there is nothing that would hold it.
+    let network = match request.isolation {
+        Isolation::Full => request.network,
+        Isolation::Landlock => NetworkAccess::None,
+    };
+    let ruleset = above(ruleset::build(abi, network, grants)?.as_fd())?;
 
     let (status_read, status) = pipe("making a pipe")?;
     let (stdout, stdout_write) = pipe("making a pipe")?;
@@ -89,8 +94,9 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
     let (view, late_rules) = match request.isolation {
         Isolation::Landlock => (None, Vec::new()),
         Isolation::Full => {
-            let view = new_view(view::steps(&request, &mounts, tmp.as_ref(), &devices)?)?;
-            (Some(view), late_rules(abi, tmp.is_none()))
+            let steps = view::steps(&request, &mounts, tmp.as_ref(), &devices)?;
+            let view = new_view(steps, network)?;
+            (Some(view), late_rules(abi, network, tmp.is_none()))
         }
     };
     let filter = match request.isolation {
@@ -154,7 +160,7 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
         started,
         timeout.and_then(|timeout| started.checked_add(timeout)),
         limits.output_bytes,
-        Enforced::new(request.isolation, request.profile, abi, &limits),
+        Enforced::new(request.isolation, network, request.profile, abi, &limits),
     );
     drop(plan.status.take());
     if let Some(failure) = read_failure(&status_read)? {
@@ -174,9 +180,12 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
 const INNER_ID: u32 = 1000;
 
 /// What a root with `steps` takes.
-pub(super) fn new_view(steps: Vec<ViewStep>) -> Result<View, SandboxError> {
+pub(super) fn new_view(
+    steps: Vec<ViewStep>,
+    network: NetworkAccess,
+) -> Result<View, SandboxError> {
     let (uid, gid) = sys::effective_ids();
-    let network = Network::shared(&identity(uid, gid))?;
+    let network = Network::shared(&identity(uid, gid), network)?;
     Ok(View {
         network,
         // The namespace outside of it is the network's, where the ids are the same.
@@ -491,12 +500,12 @@ fn inherited(request: &mut Request<'_>) -> Result<(i32, Vec<(OwnedFd, i32)>), Sa
 
 /// Files that exist in the new root only. Nothing of `/proc` is among them: links in it lead where they lead, but what
 /// its files say (`mountinfo`, `cgroup`) is about the host, and differs from one to the next.
-fn late_rules(abi: ABI, own_tmp: bool) -> Vec<(CString, u64)> {
+fn late_rules(abi: ABI, network: NetworkAccess, own_tmp: bool) -> Vec<(CString, u64)> {
     // The names in the root itself; what is mounted beneath may be listed anyway.
     let root: BitFlags<AccessFs> = AccessFs::ReadDir.into();
     let mut rules = vec![(c"/".to_owned(), root.bits())];
     if own_tmp {
-        let write = Grant::Directory(Access::Write).rights(abi);
+        let write = Grant::Directory(Access::Write).rights_with(abi, network);
         rules.push((c"/tmp".to_owned(), write.bits()));
     }
     rules
@@ -642,6 +651,7 @@ mod tests {
             tmp: None,
             descriptors: Vec::new(),
             limits: Limits::default(),
+            network: NetworkAccess::None,
             timeout: Some(Duration::from_secs(60)),
         };
         let output = spawn_with(request, abi).unwrap().output().unwrap();

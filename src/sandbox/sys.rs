@@ -412,6 +412,30 @@ pub(super) fn setns(fd: BorrowedFd<'_>, kind: c_int) -> SysResult {
     done(unsafe { libc::setns(fd.as_raw_fd(), kind) }.into())
 }
 
+/// Switches the loopback interface of this process's network namespace on.
+pub(super) fn loopback_up() -> SysResult {
+    // SAFETY: no pointers; a new descriptor.
+    let socket = owned(
+        unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into(),
+    )?;
+    // SAFETY: a structure of integers and unions of integers, for which all zeroes is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: the kernel reads one `ifreq`, which lives until the call returns; its name ends with a NUL byte.
+    done(
+        unsafe {
+            libc::ioctl(
+                socket.as_raw_fd(),
+                libc::SIOCSIFFLAGS,
+                &raw const request,
+            )
+        }
+        .into(),
+    )
+}
+
 /// Sets the host name of this UTS namespace.
 pub(super) fn sethostname(name: &CStr) -> SysResult {
     // SAFETY: the kernel reads `count_bytes` bytes of a live string.

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use kiln::path::SandboxPath;
 use kiln::sandbox::{
-    Access, Isolation, Limits, Mount, Output, Request, Running, SandboxError, SandboxProfile,
+    Access, Isolation, Limits, Mount, Network, Output, Request, Running, SandboxError, SandboxProfile,
     Status, spawn,
 };
 
@@ -124,6 +124,7 @@ pub(crate) struct Run<'a> {
     pub mounts: Vec<Mount>,
     pub descriptors: Vec<(OwnedFd, i32)>,
     pub limits: Limits,
+    pub network: Network,
     pub profile: SandboxProfile,
     pub private_tmp: bool,
 }
@@ -156,6 +157,7 @@ impl<'a> Run<'a> {
             mounts,
             descriptors: Vec::new(),
             limits: Limits::default(),
+            network: Network::None,
             profile: SandboxProfile::shipped("build-script").unwrap(),
             private_tmp: true,
         }
@@ -178,6 +180,7 @@ impl<'a> Run<'a> {
             tmp: self.private_tmp.then(|| self.place.path("tmp").into()),
             descriptors: self.descriptors,
             limits: self.limits,
+            network: self.network,
             timeout: Some(std::time::Duration::from_secs(120)),
         })
     }
