@@ -10,9 +10,7 @@
 use std::time::{Duration, Instant};
 
 use kiln::path::SandboxPath;
-use kiln::sandbox::{
-    Access, Isolation, Limits, Mount, Network, Request, SandboxProfile, spawn,
-};
+use kiln::sandbox::{Access, Isolation, Limits, Mount, Network, Request, SandboxProfile, spawn};
 
 const ROUNDS: usize = 300;
 

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 mod programs;
 mod refused;
 
-pub use programs::RunArgs;
+pub use programs::{BenchArgs, RunArgs, TestArgs};
 pub use refused::RefusedArgs;
 
 /// Build Cargo workspaces hermetically: every rustc, build script and proc macro in a sandbox.
@@ -104,6 +104,11 @@ pub enum Command {
     /// Compile a program and run it, outside of the sandbox
     #[command(visible_alias = "r")]
     Run(RunArgs),
+    /// Compile tests and run them in a sandbox
+    #[command(visible_alias = "t")]
+    Test(TestArgs),
+    /// Compile benchmarks and run them in a sandbox
+    Bench(BenchArgs),
     /// Print the locked action graph of a build without running anything
     Plan(PlanArgs),
     /// Resolve, download and unpack what a workspace needs

@@ -44,6 +44,8 @@ pub(super) struct Compiled {
     pub(super) built: Built,
     /// `target/kiln`.
     pub(super) destination: PathBuf,
+    /// Set when the user interrupts.
+    pub(super) interrupted: Arc<AtomicBool>,
     /// What was said besides status lines.
     told: Vec<String>,
 }
@@ -70,6 +72,7 @@ impl<'a> Compilation<'a> {
             } else {
                 BuildMode::Development
             },
+            tests: None,
         };
         Ok(Self {
             context,
@@ -182,6 +185,7 @@ impl<'a> Compilation<'a> {
             planned,
             built,
             destination,
+            interrupted,
             told,
         })
     }

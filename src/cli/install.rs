@@ -55,6 +55,7 @@ pub(super) fn install(
         isolation,
         caps_lints: true,
         mode: BuildMode::Hermetic,
+        tests: None,
     };
     let planned =
         planning::plan_actions(context, &store, plan.lowered, &request, &options, &mut view)?;

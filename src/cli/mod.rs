@@ -37,8 +37,10 @@ mod report;
 mod run;
 mod shell;
 mod target;
+mod test;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod tree;
+mod untrusted;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod update;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
@@ -96,6 +98,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Build(ref arguments) => build::build(&context, &shell, arguments, false),
             Command::Check(ref arguments) => build::build(&context, &shell, arguments, true),
             Command::Run(ref arguments) => run::run(&context, &shell, arguments),
+            Command::Test(ref arguments) => test::test(&context, &shell, arguments),
+            Command::Bench(ref arguments) => test::bench(&context, &shell, arguments),
             Command::Plan(ref arguments) => plan::plan(&context, &shell, arguments),
             Command::Fetch(ref arguments) => fetching::fetch(&context, &shell, arguments),
             Command::Vendor(ref arguments) => vendor::vendor(&context, &shell, arguments),
@@ -366,6 +370,10 @@ impl Command {
                 Some((&arguments.compile, &arguments.hermetic))
             }
             Command::Run(arguments) => Some((&arguments.compile, &arguments.hermetic)),
+            Command::Test(arguments) => Some((&arguments.build.compile, &arguments.build.hermetic)),
+            Command::Bench(arguments) => {
+                Some((&arguments.build.compile, &arguments.build.hermetic))
+            }
             Command::Plan(arguments) => Some((&arguments.build.compile, &arguments.build.hermetic)),
             _ => None,
         }

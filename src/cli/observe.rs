@@ -355,7 +355,7 @@ impl Observer for BuildView<'_> {
 }
 
 /// A failure and its causes in one text, what the process printed included and made harmless.
-fn describe(failure: &ActionFailure) -> String {
+pub(super) fn describe(failure: &ActionFailure) -> String {
     let mut text = failure.to_string();
     let mut next = std::error::Error::source(failure);
     while let Some(cause) = next {
@@ -394,7 +394,11 @@ fn target_name(unit: &Unit) -> String {
         TargetKind::CustomBuild => "build script".to_owned(),
     };
     match unit.mode {
-        Mode::Test | Mode::Check { test: true } => format!("{base} test"),
+        Mode::Test | Mode::Check { test: true }
+            if !(unit.target.is_test() || unit.target.is_bench()) =>
+        {
+            format!("{base} test")
+        }
         Mode::Doc => format!("{base} doc"),
         _ => base,
     }

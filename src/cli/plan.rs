@@ -9,7 +9,7 @@ use crate::cli::report::FetchView;
 use crate::cli::shell::Shell;
 use crate::driver::planning::{self, PlanOptions};
 use crate::driver::{Context, DriverError};
-use crate::plan::print;
+use crate::plan::{Tests, print};
 use crate::policy::BuildMode;
 use crate::store::Store;
 use crate::unit::Intent;
@@ -54,6 +54,14 @@ pub(super) fn plan(
         } else {
             BuildMode::Development
         },
+        tests: matches!(arguments.mode, PlanMode::Test | PlanMode::Bench).then(|| Tests {
+            arguments: match arguments.mode {
+                PlanMode::Bench => vec!["--bench".to_owned()],
+                _ => Vec::new(),
+            },
+            color: "auto",
+            ..Tests::default()
+        }),
     };
     let planned = planning::plan_actions(context, &store, lowered, &request, &options, &mut view)?;
     let text = match arguments.format {

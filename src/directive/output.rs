@@ -145,6 +145,15 @@ impl BuildScriptOutput {
         ordered.into_iter().map(|(_, path)| path).collect()
     }
 
+    /// The directories of [`BuildScriptOutput::library_paths`] that lie in `out_dir`: those in which cargo lets a program
+    /// look for dynamic libraries.
+    pub fn library_directories<'a>(&'a self, out_dir: &'a str) -> impl Iterator<Item = &'a str> {
+        self.library_paths
+            .iter()
+            .map(|path| split_search_path(path).1)
+            .filter(move |path| std::path::Path::new(path).starts_with(out_dir))
+    }
+
     /// The canonical JSON: compact, fields in the order of the type. Equal values have equal bytes.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("lists of texts have a JSON form")

@@ -7,17 +7,14 @@ use std::sync::atomic::AtomicBool;
 
 use crate::attest::{ActionRecord, IsolationRecord, Material, Provenance, Subject};
 use crate::digest::{BlobDigest, Sha256};
+use crate::driver::execution::{Execution, Setting};
 use crate::driver::{DriverError, Planned};
 use crate::execute::Observer;
-use crate::execute::local::{LocalExecutor, RunningActions};
 use crate::execute::outcome::Outcome;
-use crate::execute::placement::{InPlace, Placement};
 use crate::execute::schedule::{self, ScheduleOptions, Summary};
 use crate::package::{PackageId, SourceKind};
 use crate::plan::graph::{ActionIndex, Artifact};
 use crate::sandbox::Isolation;
-use crate::store::Namespace;
-use crate::tree::{Directory, TreeRef};
 
 /// The attestation's file, beside the artifacts.
 pub const ATTESTATION: &str = "kiln-attestation.json";
@@ -72,50 +69,26 @@ pub fn run(
     observer: &mut dyn Observer,
     options: &BuildOptions<'_>,
 ) -> Result<Built, DriverError> {
-    // The scheduler has a token of its own.
-    let jobserver = jobserver::Client::new(options.jobs.saturating_sub(1))
-        .map_err(schedule::ScheduleError::Jobserver)?;
-    let mut system_roots = BTreeMap::new();
-    for tree in planned.systems.keys() {
-        system_roots.insert(*tree, Arc::new(system_root(planned, tree)?));
-    }
-    let parse = |unit: crate::unit::graph::UnitIndex, stdout: &[u8]| {
-        let package = &planned.packages[&planned.units.unit(unit).package];
-        crate::directive::parse(
-            stdout,
-            &crate::directive::Subject::from(&**package),
-            &crate::directive::Bootstrap::default(),
-        )
-    };
-    let limits = |unit: crate::unit::graph::UnitIndex| {
-        let package = &planned.units.unit(unit).package;
-        planned.limits.get(package).cloned().unwrap_or_default()
-    };
-    let namespace = if options.hermetic {
-        Namespace::Hermetic
-    } else {
-        Namespace::Daily
-    };
-    let executor = LocalExecutor {
-        store: &planned.store,
-        namespace,
-        profiles: &planned.profiles,
-        placement: match options.isolation {
-            Isolation::Full => Placement::Mounted,
-            Isolation::Landlock => Placement::InPlace(InPlace::take(
-                Path::new(planned.layout.prefix().as_str()),
-                &planned.rust,
-            )?),
-        },
+    let setting = Setting {
+        planned,
+        jobs: options.jobs,
         isolation: options.isolation,
-        systems: &planned.systems,
-        rust: &planned.rust,
-        toolchain: planned.layout.toolchain(),
-        jobserver: &jobserver,
-        parse_directives: &parse,
-        limits: &limits,
-        running: RunningActions::default(),
+        hermetic: options.hermetic,
     };
+    setting.execute(|execution| build(execution, planned, observer, options))
+}
+
+fn build(
+    execution: &Execution<'_>,
+    planned: &Planned,
+    observer: &mut dyn Observer,
+    options: &BuildOptions<'_>,
+) -> Result<Built, DriverError> {
+    let Execution {
+        executor,
+        jobserver,
+        system_roots,
+    } = *execution;
     let mut executed = 0;
     let mut attempts = 0..MOST_ATTEMPTS;
     let (summary, artifacts) = loop {
@@ -123,15 +96,15 @@ pub fn run(
         let may_repeat = !attempts.is_empty();
         let summary = schedule::run(
             &planned.graph,
-            &executor,
+            executor,
             observer,
             &ScheduleOptions {
-                jobserver: &jobserver,
+                jobserver,
                 keep_going: options.keep_going,
                 interrupted: options.interrupted,
                 may_repeat,
                 durations: &BTreeMap::new(),
-                system_roots: &system_roots,
+                system_roots,
             },
         )?;
         executed += summary.executed;
@@ -163,12 +136,6 @@ pub fn run(
         built.attestation = Some(attest(planned, &summary, &built, options)?);
     }
     Ok(built)
-}
-
-/// The top level of a system tree.
-fn system_root(planned: &Planned, tree: &TreeRef) -> Result<Directory, DriverError> {
-    let directory = planned.store.read_directory(tree)?;
-    directory.ok_or_else(|| crate::store::StoreError::MissingTree(tree.digest).into())
 }
 
 /// Copies the artifacts that were made to where the user expects them.

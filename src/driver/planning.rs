@@ -18,7 +18,7 @@ use crate::package::{PackageId, SourceId};
 use crate::path::RelPath;
 use crate::plan::graph::{ActionGraph, ActionKind, Artifact};
 use crate::plan::layout::Layout;
-use crate::plan::{PlanInput, plan};
+use crate::plan::{PlanInput, Tests, plan};
 use crate::policy::{BuildMode, Policy};
 use crate::sandbox::{Isolation, Limits, SandboxProfile};
 use crate::store::Store;
@@ -42,6 +42,8 @@ pub struct PlanOptions {
     pub caps_lints: bool,
     /// Whether what is built ships; only otherwise do the grants of `[dev]` count.
     pub mode: BuildMode,
+    /// How tests are run, if they are.
+    pub tests: Option<Tests>,
 }
 
 /// A resolved workspace and the units of one build of it.
@@ -307,7 +309,7 @@ pub fn plan_actions(
         vendored,
     } = packages;
     let policy = Policy::load(&resolved.workspace.root)?;
-    let profiles = sandbox_profiles()?;
+    let profiles = sandbox_profiles(options.tests.is_some())?;
     let c = c_toolchain(store, &rust)?;
     toolchain::check_pins(&rust, &c, policy.pins().rust_digest, policy.pins().c_digest)?;
     let runtime = toolchain::c::runtime_tree(store, &rust)?;
@@ -340,6 +342,14 @@ pub fn plan_actions(
     };
     let declared = judge.complete(&mut settings, reporter)?;
     let grants = granting::grant(&judge, store, &units, &declared)?;
+
+    let tests = match &options.tests {
+        Some(tests) => Some(Tests {
+            workspace: Some(workspace_snapshot(store, &resolved.workspace)?),
+            ..tests.clone()
+        }),
+        None => None,
+    };
 
     let profile_digests: BTreeMap<String, String> = profiles
         .iter()
@@ -375,6 +385,7 @@ pub fn plan_actions(
         profile_digests: &profile_digests,
         primary: &primary,
         profile_directory: &profile_directory,
+        tests: tests.as_ref(),
     })?;
     let systems = [&c.system, &runtime, &grants.linking]
         .into_iter()
@@ -437,10 +448,11 @@ fn granted_trees(grants: &BuildGrants) -> BTreeMap<PackageId, (Vec<String>, Tree
 }
 
 /// The sandbox profiles that actions run under.
-fn sandbox_profiles() -> Result<BTreeMap<String, SandboxProfile>, DriverError> {
+fn sandbox_profiles(tests: bool) -> Result<BTreeMap<String, SandboxProfile>, DriverError> {
     [ActionKind::Rustc, ActionKind::RunBuildScript]
-        .map(ActionKind::profile)
         .into_iter()
+        .chain(tests.then_some(ActionKind::Test))
+        .map(ActionKind::profile)
         .map(|name| Ok((name.to_owned(), SandboxProfile::shipped(name)?)))
         .collect()
 }
@@ -462,8 +474,27 @@ pub(super) fn snapshot(
     reporter: &mut dyn Reporter,
 ) -> Result<TreeRef, DriverError> {
     let root = package.root();
+    let above = if root.starts_with(&workspace.root) {
+        &workspace.root
+    } else {
+        root
+    };
+    let snapshot = store.snapshot(root, &excluded(root, workspace), above)?;
+    for left_out in &snapshot.left_out {
+        reporter.warning(&format!(
+            "`{}` of `{}` is not part of the build: {}",
+            left_out.path,
+            package.id(),
+            left_out.why
+        ));
+    }
+    Ok(snapshot.tree)
+}
+
+/// What is no part of a snapshot of `root`, which is in `workspace`.
+fn excluded<'a>(root: &'a Path, workspace: &Workspace) -> impl Fn(&str, bool) -> bool + 'a {
     let target = workspace.root.join("target");
-    let exclude = |relative: &str, is_directory: bool| {
+    move |relative, is_directory| {
         if !is_directory {
             return false;
         }
@@ -474,20 +505,12 @@ pub(super) fn snapshot(
             .any(|control| name == *control)
             || path == target
             || path.join("CACHEDIR.TAG").exists()
-    };
-    let above = if root.starts_with(&workspace.root) {
-        &workspace.root
-    } else {
-        root
-    };
-    let snapshot = store.snapshot(root, &exclude, above)?;
-    for left_out in &snapshot.left_out {
-        reporter.warning(&format!(
-            "`{}` of `{}` is not part of the build: {}",
-            left_out.path,
-            package.id(),
-            left_out.why
-        ));
     }
+}
+
+/// The content of the workspace's directory, what is no package included: tests may read it.
+fn workspace_snapshot(store: &Store, workspace: &Workspace) -> Result<TreeRef, DriverError> {
+    let root = &workspace.root;
+    let snapshot = store.snapshot(root, &excluded(root, workspace), root)?;
     Ok(snapshot.tree)
 }

@@ -203,31 +203,16 @@ fn native_directories(planned: &Planned, script: ActionIndex, outcome: &Outcome)
     let Some(directives) = &outcome.directives else {
         return Vec::new();
     };
-    let inside = &planned.graph.action(script).output_directory;
+    let inside = planned.graph.action(script).output_directory.as_str();
     let outside = planned.out_dir_for_user(outcome);
     directives
-        .library_paths
-        .iter()
+        .library_directories(inside)
         .map(|path| {
-            path.split_once('=').map_or(path.as_str(), |(kind, path)| {
-                if matches!(
-                    kind,
-                    "dependency" | "crate" | "native" | "framework" | "all"
-                ) {
-                    path
-                } else {
-                    ""
-                }
-            })
-        })
-        .filter_map(|path| {
-            let relative = path.strip_prefix(inside.as_str())?;
-            Some(
-                outside
-                    .join(relative.trim_start_matches('/'))
-                    .display()
-                    .to_string(),
-            )
+            let relative = path.strip_prefix(inside).unwrap_or_default();
+            outside
+                .join(relative.trim_start_matches('/'))
+                .display()
+                .to_string()
         })
         .collect()
 }

@@ -16,7 +16,7 @@ use crate::execute::outcome::{Outcome, relative};
 use crate::path::{RelPath, SandboxPath};
 use crate::plan::graph::{ActionIndex, Argument, InputSource, Outputs, PlannedAction};
 use crate::reapi;
-use crate::tree::{Directory, Entry, TreeBuilder, TreeError, TreeRef};
+use crate::tree::{Directory, EncodedTree, Entry, TreeBuilder, TreeError, TreeRef};
 
 /// An input whose content is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub struct BoundInput {
     pub at: SandboxPath,
     /// Its content.
     pub tree: TreeRef,
-    /// The one level of the tree, where it was put together from outputs and is not in the store yet.
-    pub level: Option<Arc<Directory>>,
+    /// The levels of the tree, where it was put together from outputs and is not in the store yet.
+    pub made: Option<Arc<EncodedTree>>,
 }
 
 /// An action that is ready to run.
@@ -154,8 +154,25 @@ fn environment(
     let mut environment = planned.environment.clone();
     for action in &planned.environment_of {
         for (name, value) in &directives(known, *action)?.env {
-            environment.insert(name.clone(), value.clone());
+            // A program that is run is told by cargo itself what a compiler is told by the build script.
+            if planned.run.is_none() || !environment.contains_key(name) {
+                environment.insert(name.clone(), value.clone());
+            }
         }
+    }
+    if let Some(run) = &planned.run {
+        let mut searched = BTreeSet::new();
+        for action in &run.libraries_of {
+            let out_dir = known.out_dir(*action).as_str();
+            searched.extend(directives(known, *action)?.library_directories(out_dir));
+        }
+        let known = environment.remove("LD_LIBRARY_PATH");
+        let path: Vec<String> = searched
+            .into_iter()
+            .map(str::to_owned)
+            .chain(known)
+            .collect();
+        environment.insert("LD_LIBRARY_PATH".to_owned(), path.join(":"));
     }
     for (action, links) in &planned.metadata_of {
         let prefix = links.to_uppercase().replace('-', "_");
@@ -189,7 +206,7 @@ fn inputs(
             InputSource::Tree(tree) | InputSource::Searched(tree) => Ok(BoundInput {
                 at,
                 tree: *tree,
-                level: None,
+                made: None,
             }),
             InputSource::OutDir(action) => {
                 let outcome = known.outcome(*action).ok_or_else(|| missing("OUT_DIR"))?;
@@ -197,7 +214,7 @@ fn inputs(
                 Ok(BoundInput {
                     at,
                     tree,
-                    level: None,
+                    made: None,
                 })
             }
             InputSource::Files { action, names } => {
@@ -215,11 +232,20 @@ fn inputs(
                         },
                     )?;
                 }
-                Ok(BoundInput {
-                    at,
-                    tree: level.tree_ref(),
-                    level: Some(Arc::new(level)),
-                })
+                let root = level.tree_ref();
+                let levels = BTreeMap::from([(root.digest, level.encode())]);
+                Ok(made(at, EncodedTree { root, levels }))
+            }
+            InputSource::Artifacts(files) => {
+                let mut builder = TreeBuilder::new();
+                for file in files {
+                    let output = known
+                        .outcome(file.action)
+                        .and_then(|outcome| outcome.files.get(&file.output))
+                        .ok_or_else(|| missing(&file.output))?;
+                    builder.file(&file.path, output.blob, output.executable)?;
+                }
+                Ok(made(at, builder.encode()))
             }
         }
     };
@@ -231,6 +257,14 @@ fn inputs(
         })
         .map(bind)
         .collect()
+}
+
+fn made(at: SandboxPath, tree: EncodedTree) -> BoundInput {
+    BoundInput {
+        at,
+        tree: tree.root,
+        made: Some(Arc::new(tree)),
+    }
 }
 
 fn key(
@@ -269,7 +303,14 @@ fn key(
         ..Default::default()
     }
     .canonical();
-    let root = input_root(planned, inputs, known)?;
+    let mut root = input_root(planned, inputs, known)?;
+    if let Some(run) = &planned.run {
+        // The package lies on top of what else is seen: one digest for both.
+        let mut whole = TreeBuilder::new();
+        whole.subtree(&top("inputs")?, root)?;
+        whole.subtree(&top("package")?, run.package.1)?;
+        root = whole.encode().root;
+    }
     let action = reapi::Action {
         command_digest: Some(reapi::Digest::of_bytes(&command.encode_to_vec())),
         input_root_digest: Some(reapi::Digest::of_tree(&root.digest, root.size_bytes)),

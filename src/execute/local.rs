@@ -24,7 +24,8 @@ use crate::plan::JOBSERVER_DESCRIPTORS;
 use crate::plan::graph::{ActionKind, Outputs};
 use crate::sandbox::profile::SandboxProfile;
 use crate::sandbox::{
-    Access, Canceller, Ended, Isolation, Limits, Mount, Request, SandboxError, Status, Stream,
+    Access, Canceller, Ended, Isolation, Limits, Mount, Network, Request, SandboxError, Status,
+    Stream,
 };
 use crate::store::{CaptureLimits, Ingest, Namespace, Store, StoreError};
 use crate::toolchain::model::{RustToolchain, SystemTree};
@@ -359,11 +360,54 @@ impl LocalExecutor<'_> {
             links,
             directories: vec![planned.directory.clone()],
             tmp: None,
-            descriptors: self.jobserver_descriptors()?,
+            descriptors: match planned.kind {
+                ActionKind::Test => Vec::new(),
+                _ => self.jobserver_descriptors()?,
+            },
             limits: (self.limits)(planned.unit),
             network: network(planned.kind),
             timeout: None,
         })
+    }
+
+    /// Runs a test or another program of the workspace, handing on what it prints as it comes. What it leaves behind is
+    /// lost with it, and its end is whatever it is.
+    ///
+    /// # Errors
+    /// It could not be run as promised, or its time was up, or it printed too much.
+    pub fn run(
+        &self,
+        bound: &BoundAction<'_>,
+        interrupted: &AtomicBool,
+        on_output: impl FnMut(Stream, &[u8]),
+    ) -> Result<Status, ActionFailure> {
+        let workplace = self.placement.workplace(self.store, bound)?;
+        let request = self.request(bound, &workplace)?;
+        let process = crate::sandbox::spawn(request).map_err(ActionFailure::Sandbox)?;
+        let canceller = process.canceller();
+        let is_over = AtomicBool::new(false);
+        let end = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    if interrupted.load(Ordering::Relaxed) {
+                        canceller.cancel();
+                    }
+                    std::thread::park_timeout(std::time::Duration::from_millis(50));
+                }
+            });
+            let end = process.wait(on_output);
+            is_over.store(true, Ordering::Relaxed);
+            end
+        })
+        .map_err(ActionFailure::Sandbox)?;
+        match end.ended {
+            _ if interrupted.load(Ordering::Relaxed) => Err(ActionFailure::Interrupted),
+            Ended::TimedOut => Err(ActionFailure::TimedOut {
+                seconds: end.wall.as_secs(),
+            }),
+            Ended::TooMuchOutput => Err(ActionFailure::TooMuchOutput),
+            Ended::Itself | Ended::Cancelled => Ok(end.status),
+        }
     }
 
     /// Copies of the jobserver's two ends, under the numbers that the environment names.
@@ -424,13 +468,22 @@ impl LocalExecutor<'_> {
     }
 }
 
+/// What an action may talk to: a test to itself.
+fn network(kind: ActionKind) -> Network {
+    match kind {
+        ActionKind::Test => Network::Loopback,
+        ActionKind::Rustc | ActionKind::Rustdoc | ActionKind::RunBuildScript => Network::None,
+    }
+}
+
 fn bad_path(error: crate::path::PathError) -> ActionFailure {
     ActionFailure::MissingOutput {
         name: error.to_string(),
     }
 }
 
-fn describe_status(status: Status) -> String {
+/// How a process ended, in words.
+pub fn describe_status(status: Status) -> String {
     match status {
         Status::Exited(code) => format!("exit status {code}"),
         Status::Signaled(number) => match nix::sys::signal::Signal::try_from(number) {

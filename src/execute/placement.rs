@@ -8,7 +8,7 @@
 //! ```text
 //! <prefix>/.lock                        held by the kiln that uses it
 //! <prefix>/toolchain/{bin,lib}          links to the installed toolchain
-//! <prefix>/{workspace,src,out,tmp}/…    emptied when a build begins
+//! <prefix>/{workspace,src,out,target,tmp}/…    emptied when a build begins
 //! ```
 //!
 //! The machine's own part (`/usr`, `/lib64`) is where it is: the host's files of which the system tree is a copy are
@@ -25,7 +25,7 @@ use crate::path::SandboxPath;
 use crate::sandbox::{Access, Mount};
 use crate::store::{Store, StoreError, WorkDir};
 use crate::toolchain::model::{RustToolchain, SystemTree};
-use crate::tree::{EncodedTree, TreeRef};
+use crate::tree::TreeRef;
 
 /// How the inputs of actions get where actions expect them.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl InPlace {
             .open(&path)
             .map_err(io(&path))?;
         lock.lock().map_err(io(&path))?;
-        for name in ["workspace", "src", "out", "tmp", "toolchain"] {
+        for name in ["workspace", "src", "out", "target", "tmp", "toolchain"] {
             let directory = prefix.join(name);
             match std::fs::remove_dir_all(&directory) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -145,6 +145,25 @@ impl InPlace {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(at);
         Ok(path)
+    }
+
+    /// As [`InPlace::place_for_writing`], where something is already that is not to be there.
+    fn place_on_top(
+        &self,
+        store: &Store,
+        at: &SandboxPath,
+        tree: &TreeRef,
+    ) -> Result<PathBuf, StoreError> {
+        let beneath = format!("{at}/");
+        self.placed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|placed, _| {
+                // Whatever holds it or lies in it is no longer what it was.
+                !placed.as_str().starts_with(&beneath)
+                    && !at.as_str().starts_with(&format!("{placed}/"))
+            });
+        self.place_for_writing(store, at, tree)
     }
 
     /// A fresh directory at `at`.
@@ -231,12 +250,8 @@ impl Placement {
                 }
                 continue;
             }
-            if let Some(level) = &input.level {
-                let levels = BTreeMap::from([(input.tree.digest, level.encode())]);
-                store.put_tree(&EncodedTree {
-                    root: input.tree,
-                    levels,
-                })?;
+            if let Some(made) = &input.made {
+                store.put_tree(made)?;
             }
             let host = match self {
                 Placement::Mounted if scratch => {
@@ -261,6 +276,22 @@ impl Placement {
                 } else {
                     Access::Read
                 },
+            });
+        }
+        if let Some(run) = &bound.planned.run {
+            let (at, tree) = &run.package;
+            let host = match self {
+                Placement::Mounted => {
+                    let copy = workplace.out.with_file_name("package");
+                    store.materialize_copy(tree, &copy)?;
+                    copy
+                }
+                Placement::InPlace(place) => place.place_on_top(store, at, tree)?,
+            };
+            mounts.push(Mount {
+                host,
+                at: at.clone(),
+                access: Access::Write,
             });
         }
         Ok(mounts)

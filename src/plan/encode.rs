@@ -85,9 +85,9 @@ struct ActionMessage {
 #[derive(Clone, PartialEq, prost::Message)]
 struct RunMessage {
     #[prost(string, tag = "1")]
-    scratch_at: String,
+    package_at: String,
     #[prost(bytes = "vec", tag = "2")]
-    scratch: Vec<u8>,
+    package: Vec<u8>,
     #[prost(message, optional, tag = "3")]
     libraries: Option<Symbol>,
 }
@@ -201,8 +201,8 @@ fn message(action: &PlannedAction, before: &[PlannedAction]) -> ActionMessage {
         platform: pairs(&action.platform),
         system: action.system.digest.as_bytes().to_vec(),
         run: action.run.as_ref().map(|run| RunMessage {
-            scratch_at: run.scratch.0.as_str().to_owned(),
-            scratch: run.scratch.1.digest.as_bytes().to_vec(),
+            package_at: run.package.0.as_str().to_owned(),
+            package: run.package.1.digest.as_bytes().to_vec(),
             libraries: Some(symbol("libraries", &run.libraries_of, vec![])),
         }),
     }

@@ -103,7 +103,7 @@ pub struct LaidOut {
 pub struct RunOptions {
     /// Where its package is, which it gets a copy of that it may change, and what is in there at first. It lies on top
     /// of the inputs.
-    pub scratch: (SandboxPath, TreeRef),
+    pub package: (SandboxPath, TreeRef),
     /// The build scripts whose libraries it may load: where they are comes first in `LD_LIBRARY_PATH`.
     pub libraries_of: Vec<ActionIndex>,
 }

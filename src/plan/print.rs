@@ -10,7 +10,7 @@
 //!                    "output_directory", "outputs", "temporary_directory",
 //!                    "dependencies": { "<index>": "metadata" | "everything" }, "platform", "system" } ],
 //!   "artifacts": [ { "action", "output", "path", "triple", "executable" } ],
-//!   "runs":      [ as "actions", with { "run": { "scratch", "libraries_of" } }, where tests are to be run ] }
+//!   "runs":      [ as "actions", with { "run": { "package", "libraries_of" } }, where tests are to be run ] }
 //! ```
 //!
 //! Actions are referred to by their index in `actions`; those that an action depends on come before it.

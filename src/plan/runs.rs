@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Planner, PlanError, Place, Tests, add_need, add_process_environment, env, label,
+    Place, PlanError, Planner, Tests, add_need, add_process_environment, env, label,
     link_arg_targets, rustc, text, tree_ref,
 };
 use crate::digest::ActionId;
@@ -74,7 +74,11 @@ impl Planner<'_> {
         run.program = self
             .target_directory(artifact.triple.as_deref())
             .join(&artifact.path);
-        run.arguments = tests.arguments.iter().map(|argument| text(argument)).collect();
+        run.arguments = tests
+            .arguments
+            .iter()
+            .map(|argument| text(argument))
+            .collect();
         if tests.quiet && unit.target.harness {
             run.arguments.push(text("--quiet"));
         }
@@ -125,6 +129,11 @@ impl Planner<'_> {
         for flag in &package.lint_rustflags {
             push(flag);
         }
+        let settings = self.input.settings.of(&unit.platform);
+        if let Some(linker) = &settings.linker {
+            push("-C");
+            push(&format!("linker={linker}"));
+        }
         for option in rustc::lto_arguments(&self.input.lto[index.0]) {
             push("-C");
             push(&option);
@@ -134,6 +143,9 @@ impl Planner<'_> {
         }
         push("--sysroot");
         push(self.input.layout.toolchain().as_str());
+        for flag in &settings.rustdocflags {
+            push(flag);
+        }
         push("--error-format");
         push("human");
         let scripts: Vec<ActionIndex> = self
@@ -209,10 +221,7 @@ impl Planner<'_> {
         }
         let mut more = Vec::new();
         let executables = self.binaries(index, &mut more, &mut dependencies);
-        let mut libraries = vec![
-            target.as_str().to_owned(),
-            format!("{target}/deps"),
-        ];
+        let mut libraries = vec![target.as_str().to_owned(), format!("{target}/deps")];
         self.dynamic_libraries(index, &mut libraries, &mut more, &mut dependencies);
         let scripts = self.scripts_to_link(index);
         let own = self.own_build_script(unit);
@@ -275,10 +284,11 @@ impl Planner<'_> {
             outputs: Outputs::Directory,
             temporary_directory: temporary,
             dependencies,
-            platform: self.platform(ActionKind::Test),
+            platform: self.platform(ActionKind::Test, &[]),
+            scratch: Vec::new(),
             system: tree_ref(granted.map_or(self.input.system, |granted| &granted.system)),
             run: Some(RunOptions {
-                scratch: (place.root, self.input.sources[package.id()]),
+                package: (place.root, self.input.sources[package.id()]),
                 libraries_of: scripts.iter().map(|script| self.by_unit[script]).collect(),
             }),
         })
@@ -362,10 +372,8 @@ fn merge(inputs: &mut BTreeMap<SandboxPath, Input>, input: Input) {
             vacant.insert(input);
         }
         Entry::Occupied(mut occupied) => {
-            if let (
-                InputSource::Files { names, .. },
-                InputSource::Files { names: more, .. },
-            ) = (&mut occupied.get_mut().source, input.source)
+            if let (InputSource::Files { names, .. }, InputSource::Files { names: more, .. }) =
+                (&mut occupied.get_mut().source, input.source)
             {
                 for name in more {
                     if !names.contains(&name) {

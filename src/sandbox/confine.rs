@@ -66,5 +66,11 @@ pub fn confine_self(
         .map_err(|errno| spawn::layer(Layer::Landlock, "enforcing the ruleset", errno))?;
     sys::seccomp_filter(filters.beside_landlock(abi))
         .map_err(|errno| spawn::layer(Layer::Seccomp, "installing the filter", errno))?;
-    Ok(Enforced::new(Isolation::Landlock, Network::None, profile, abi, &limits))
+    Ok(Enforced::new(
+        Isolation::Landlock,
+        Network::None,
+        profile,
+        abi,
+        &limits,
+    ))
 }

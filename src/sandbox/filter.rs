@@ -477,6 +477,38 @@ mod tests {
     }
 
     #[test]
+    fn what_namespaces_hold_is_allowed_within_them_only() {
+        let f = filters("test", Machine::X86_64);
+        for (what, nr, args, expected) in [
+            ("socket inet", 41, [2, 1, 0, 0, 0, 0], ALLOW),
+            (
+                "socket inet6 datagram",
+                41,
+                [10, 2 | 0o2000000, 0, 0, 0, 0],
+                ALLOW,
+            ),
+            ("socket unix", 41, [1, 1, 0, 0, 0, 0], ALLOW),
+            ("socket inet raw", 41, [2, 3, 1, 0, 0, 0], EPERM),
+            ("socket packet", 41, [17, 3, 0, 0, 0, 0], EPERM),
+            ("socket netlink route", 41, [16, 3, 0, 0, 0, 0], ALLOW),
+            ("socket netlink audit", 41, [16, 3, 9, 0, 0, 0], EPERM),
+            ("connect", 42, [3, 1, 16, 0, 0, 0], ALLOW),
+            ("sendto an address", 44, [3, 1, 1, 0, 1, 16], ALLOW),
+            ("pidfd_open", 434, [2, 0, 0, 0, 0, 0], ALLOW),
+            ("ptrace", 101, [0; 6], EPERM),
+            ("io_uring_setup", 425, [0; 6], EPERM),
+        ] {
+            assert_eq!(run(&f.allow, X86_64, nr, args), expected, "{what}");
+            if [41, 42, 434].contains(&nr) {
+                for abi in [ABI::V1, ABI::V3, ABI::V6, ABI::V9] {
+                    let answer = run(f.beside_landlock(abi), X86_64, nr, args);
+                    assert_eq!(answer, EPERM, "{what}, {abi}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn judged_calls_go_to_the_supervisor() {
         let f = filters("rustc", Machine::X86_64);
         let judge = f.judge.unwrap();

@@ -105,7 +105,7 @@ fn landlock() -> LayerProbe {
         layer: Layer::Landlock,
         found: abi.and_then(|abi| {
             // That it can be asked for its version does not mean that it lets itself be used.
-            ruleset::build(abi, [])?;
+            ruleset::build(abi, super::Network::None, [])?;
             Ok(match abi {
                 NEWEST_ABI => format!("ABI {abi} or newer"),
                 abi => format!("ABI {abi}"),

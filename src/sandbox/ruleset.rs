@@ -89,8 +89,8 @@ pub(super) fn build<'a>(
     };
     let mut ruleset = handled(abi, network).map_err(failed)?;
     for (fd, grant) in grants {
-        let rule =
-            PathBeneath::new(fd, grant.rights_with(abi, network)).set_compatibility(CompatLevel::HardRequirement);
+        let rule = PathBeneath::new(fd, grant.rights_with(abi, network))
+            .set_compatibility(CompatLevel::HardRequirement);
         ruleset = ruleset.add_rule(rule).map_err(failed)?;
     }
     Option::<OwnedFd>::from(ruleset).ok_or_else(|| SandboxError::Layer {
@@ -181,7 +181,12 @@ mod tests {
     fn a_ruleset_is_a_descriptor() {
         let abi = kernel_abi().unwrap();
         let root = OwnedFd::from(std::fs::File::open("/").unwrap());
-        let ruleset = build(abi, Network::None, [grant(&root, Grant::Directory(Access::Read))]).unwrap();
+        let ruleset = build(
+            abi,
+            Network::None,
+            [grant(&root, Grant::Directory(Access::Read))],
+        )
+        .unwrap();
         assert!(sys::identity(ruleset.as_fd()).is_ok());
     }
 }

@@ -180,10 +180,7 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
 const INNER_ID: u32 = 1000;
 
 /// What a root with `steps` takes.
-pub(super) fn new_view(
-    steps: Vec<ViewStep>,
-    network: NetworkAccess,
-) -> Result<View, SandboxError> {
+pub(super) fn new_view(steps: Vec<ViewStep>, network: NetworkAccess) -> Result<View, SandboxError> {
     let (uid, gid) = sys::effective_ids();
     let network = Network::shared(&identity(uid, gid), network)?;
     Ok(View {

@@ -424,16 +424,7 @@ pub(super) fn loopback_up() -> SysResult {
     request.ifr_name[1] = b'o' as libc::c_char;
     request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
     // SAFETY: the kernel reads one `ifreq`, which lives until the call returns; its name ends with a NUL byte.
-    done(
-        unsafe {
-            libc::ioctl(
-                socket.as_raw_fd(),
-                libc::SIOCSIFFLAGS,
-                &raw const request,
-            )
-        }
-        .into(),
-    )
+    done(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into())
 }
 
 /// Sets the host name of this UTS namespace.

@@ -21,3 +21,4 @@ mod run;
 mod sources;
 mod support;
 mod tell;
+mod testing;

@@ -89,6 +89,7 @@ fn time_is_limited() {
             tmp: None,
             descriptors: Vec::new(),
             limits: run.limits,
+            network: kiln::sandbox::Network::None,
             timeout: None,
         };
         let started = Instant::now();

@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 
 use kiln::path::SandboxPath;
 use kiln::sandbox::{
-    Access, Isolation, Limits, Mount, Network, Output, Request, Running, SandboxError, SandboxProfile,
-    Status, spawn,
+    Access, Isolation, Limits, Mount, Network, Output, Request, Running, SandboxError,
+    SandboxProfile, Status, spawn,
 };
 
 pub(crate) const BOTH: [Isolation; 2] = [Isolation::Landlock, Isolation::Full];

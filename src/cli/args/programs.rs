@@ -61,3 +61,52 @@ impl RunArgs {
         }
     }
 }
+
+/// Flags of `test`.
+#[derive(Debug, Clone, Args)]
+pub struct TestArgs {
+    /// Only tests whose names contain this
+    #[arg(value_name = "TESTNAME")]
+    pub name: Option<String>,
+    /// Arguments for the tests' programs
+    #[arg(value_name = "ARGS", last = true)]
+    pub arguments: Vec<String>,
+    /// Compile, but run nothing
+    #[arg(long)]
+    pub no_run: bool,
+    /// Run all tests, whichever fail
+    #[arg(long)]
+    pub no_fail_fast: bool,
+    /// Only the examples in the library's documentation
+    #[arg(long, help_heading = "Targets")]
+    pub doc: bool,
+    /// Pass a variable of the environment on to the tests, or set it: `NAME`, `NAME=VALUE`
+    #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Hermeticity")]
+    pub env: Vec<String>,
+    /// How it is built.
+    #[command(flatten)]
+    pub build: BuildArgs,
+}
+
+/// Flags of `bench`.
+#[derive(Debug, Clone, Args)]
+pub struct BenchArgs {
+    /// Only benchmarks whose names contain this
+    #[arg(value_name = "BENCHNAME")]
+    pub name: Option<String>,
+    /// Arguments for the benchmarks' programs
+    #[arg(value_name = "ARGS", last = true)]
+    pub arguments: Vec<String>,
+    /// Compile, but run nothing
+    #[arg(long)]
+    pub no_run: bool,
+    /// Run all benchmarks, whichever fail
+    #[arg(long)]
+    pub no_fail_fast: bool,
+    /// Pass a variable of the environment on to the benchmarks, or set it: `NAME`, `NAME=VALUE`
+    #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Hermeticity")]
+    pub env: Vec<String>,
+    /// How it is built.
+    #[command(flatten)]
+    pub build: BuildArgs,
+}
