@@ -288,7 +288,7 @@ impl Planner<'_> {
             scratch: Vec::new(),
             system: tree_ref(granted.map_or(self.input.system, |granted| &granted.system)),
             run: Some(RunOptions {
-                package: (place.root, self.input.sources[package.id()]),
+                package: (place.source, self.input.sources[package.id()]),
                 libraries_of: scripts.iter().map(|script| self.by_unit[script]).collect(),
             }),
         })
