@@ -59,6 +59,7 @@ pub(super) fn choose(
                 ConfiguredSourceKind::Remote(other) => other.canonical_address().to_owned(),
                 ConfiguredSourceKind::LocalRegistry(path)
                 | ConfiguredSourceKind::Directory(path) => path.display().to_string(),
+                ConfiguredSourceKind::Unusable(why) => why,
             },
         }),
         None if source.is_git() => Ok(here(Provider::Repository)),

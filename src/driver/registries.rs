@@ -50,7 +50,12 @@ impl<'a> Registries<'a> {
         let network = Arc::new(Network::new(context.network.clone())?);
         let manifests = super::resolution::manifest_context(context);
         Ok(Self {
-            repositories: Repositories::new(store.clone(), network.clone(), manifests.clone()),
+            repositories: Repositories::new(
+                store.clone(),
+                network.clone(),
+                manifests.clone(),
+                context.config.network.git_fetch_with_cli,
+            ),
             config: context.config.clone(),
             manifests,
             providers: BTreeMap::new(),

@@ -104,6 +104,8 @@ pub(super) struct Repositories {
     store: Arc<Store>,
     manifests: ManifestContext,
     git: GitRepositories,
+    /// What the user asked for and is to be told that he does not get.
+    remark: Option<&'static str>,
     known: BTreeMap<SourceId, Arc<Repository>>,
 }
 
@@ -112,8 +114,12 @@ impl Repositories {
         store: Arc<Store>,
         network: Arc<Network>,
         manifests: ManifestContext,
+        with_cli: bool,
     ) -> Self {
         Self {
+            remark: with_cli.then_some(
+                "`net.git-fetch-with-cli` is not heeded: kiln fetches repositories itself and runs no `git`",
+            ),
             git: GitRepositories::new(store.clone(), network),
             store,
             manifests,
@@ -135,7 +141,11 @@ impl Repositories {
         if let Some(known) = self.known.get(source) {
             return Ok(known.clone());
         }
+        let remark = &mut self.remark;
         let checkout = self.git.checkout(source, &mut |url| {
+            if let Some(remark) = remark.take() {
+                reporter.warning(remark);
+            }
             reporter.status("Updating", &format!("git repository `{url}`"));
         })?;
         if let Some(known) = self.known.get(&checkout.source).cloned() {

@@ -185,6 +185,11 @@ impl Surroundings<'_> {
         if name == DEFAULT_REGISTRY {
             return Ok(SourceId::default_registry());
         }
+        if let Some(why) = self.context.unusable_registries.get(name) {
+            return Err(Fault::unsupported(format!(
+                "the registry `{name}` cannot be used: {why}"
+            )));
+        }
         self.context.registries.get(name).cloned().ok_or_else(|| {
             Fault::new(format!(
                 "no configuration says where the registry `{name}` is"

@@ -17,6 +17,8 @@ use crate::package::SourceId;
 pub struct ManifestContext {
     /// The registries by name (`[registries.NAME] index`), without the default one.
     pub registries: BTreeMap<String, SourceId>,
+    /// Registries that configuration names and kiln cannot use, each with the reason.
+    pub unusable_registries: BTreeMap<String, String>,
     /// Directories above which no workspace root is looked for: cargo's home, the root of a checkout.
     pub barriers: Vec<PathBuf>,
 }

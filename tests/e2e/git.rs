@@ -526,6 +526,61 @@ fn submodules_of_strangers_reach_nothing_near() {
         .refuses(&["submodule `stolen`", "on this machine"]);
 }
 
+#[test]
+fn what_cargo_vendors_of_repositories_is_built() {
+    let repository = Repository::new(&[
+        (
+            "Cargo.toml",
+            "[workspace]\nmembers = [\"a\", \"b\"]\nresolver = \"2\"\n\
+             [workspace.package]\nversion = \"0.2.0\"\nedition = \"2021\"\n",
+        ),
+        (
+            "a/Cargo.toml",
+            "[package]\nname = \"vendora\"\nversion.workspace = true\nedition.workspace = true\n\
+             [dependencies]\nvendorb = { path = \"../b\", version = \"0.2\" }\n",
+        ),
+        (
+            "a/src/lib.rs",
+            "pub fn text() -> String { format!(\"a {}\", vendorb::text()) }\n",
+        ),
+        (
+            "b/Cargo.toml",
+            "[package]\nname = \"vendorb\"\nversion.workspace = true\nedition.workspace = true\n",
+        ),
+        ("b/src/lib.rs", "pub fn text() -> &'static str { \"b\" }\n"),
+    ]);
+    let url = repository.url();
+    let workspace = program(
+        "vendorgit",
+        &[(
+            "vendora",
+            &format!("{{ git = \"{url}\", branch = \"main\" }}"),
+        )],
+        "",
+    );
+    same_lock(&workspace);
+    let home = directory();
+    let vendored = workspace
+        .cargo(["vendor"])
+        .env("CARGO_HOME", home.path())
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .ok();
+    workspace.write(".cargo/config.toml", &vendored.stdout);
+    fs::remove_dir_all(&repository.directory).expect("removed");
+    let other = directory();
+    workspace
+        .kiln(["build", "--hermetic", "--offline"])
+        .env("KILN_HOME", other.path())
+        .ok();
+    assert_eq!(workspace.run("target/kiln/debug/vendorgit"), "a b\n");
+    // Which commit it is only the lock knows.
+    fs::remove_file(workspace.root().join("Cargo.lock")).expect("removed");
+    workspace
+        .kiln(["generate-lockfile"])
+        .run()
+        .refuses(&["lock"]);
+}
+
 /// A server that speaks git's protocol for one repository, unless `first` answers.
 fn serve(
     repository: PathBuf,

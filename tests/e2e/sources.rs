@@ -235,6 +235,9 @@ fn alternate_registries() {
         .kiln(["generate-lockfile"])
         .run()
         .refuses(&["nowhere", ".cargo/config.toml"]);
+    // One that kiln cannot use hurts nobody who does not use it.
+    let both = format!("{config}[registries.other]\nindex = \"https://example.com/index\"\n");
+    same_lock(&program("altnamed", ", registry = \"own\"", &both), &[]);
     program(
         "altgit",
         ", registry = \"own\"",
@@ -243,6 +246,60 @@ fn alternate_registries() {
     .kiln(["generate-lockfile"])
     .run()
     .says(&["git repository"]);
+}
+
+#[test]
+fn registries_that_need_the_default_one() {
+    // `outerone` is of the one registry and needs `innerone` of the default one, which is mirrored by the other.
+    let default = registry(None);
+    let outer = index()["ou/te/outerone"].replace(
+        "\"registry\":null",
+        &format!(
+            "\"registry\":\"{}\"",
+            kiln::package::default_registry_in_lock()
+        ),
+    );
+    let start = || {
+        let outer = outer.clone();
+        Server::start(move |server, request, _| match request.path.as_str() {
+            "/ou/te/outerone" => Reply::ok(outer.clone()),
+            path if path.starts_with("/in") => Reply::status(404),
+            _ => answer(&BTreeMap::new(), server, request, false),
+        })
+    };
+    let (own, other) = (start(), start());
+    let config = format!(
+        "[registries.own]\nindex = \"sparse+{}/\"\n[source.crates-io]\nreplace-with = \"near\"\n\
+         [source.near]\nregistry = \"sparse+{}/\"\n",
+        own.address, default.address
+    );
+    let workspace = program("altdefault", "", &config);
+    let text = String::from_utf8(workspace.read("Cargo.toml")).expect("UTF-8");
+    workspace.write(
+        "Cargo.toml",
+        &text.replace(
+            "outerone = { version = \"1\"",
+            "outerone = { registry = \"own\", version = \"1\"",
+        ),
+    );
+    let lock = same_lock(&workspace, &[]);
+    assert_eq!(lock.matches("sparse+").count(), 1, "{lock}");
+    builds(&workspace, "altdefault");
+    // Another registry may take the place of such a one, too.
+    let config = format!(
+        "{config}[source.own]\nregistry = \"sparse+{}/\"\nreplace-with = \"moved\"\n\
+         [source.moved]\nregistry = \"sparse+{}/\"\n",
+        own.address, other.address
+    );
+    workspace.write(".cargo/config.toml", &config);
+    own.forget();
+    let home = directory();
+    workspace
+        .kiln(["fetch", "--locked"])
+        .env("KILN_HOME", home.path())
+        .ok();
+    assert!(own.requests().is_empty());
+    assert!(!other.requests().is_empty());
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub struct Config {
     pub install_root: Option<PathBuf>,
     /// `[registries.NAME] index`
     pub registries: BTreeMap<String, SourceId>,
+    /// Registries that kiln cannot use, each with the reason.
+    pub unusable_registries: BTreeMap<String, String>,
     /// `registry.default`
     pub default_registry: Option<String>,
     /// `[source.NAME]`
@@ -137,7 +139,7 @@ impl Config {
                     }
                 }),
             };
-        config.registries = sources::registries(&layers)?;
+        (config.registries, config.unusable_registries) = sources::registries(&layers)?;
         config.sources = sources::sources(&layers)?;
         config.credentials = sources::credentials(inputs.home.as_ref())?;
         config.profiles = profiles(&layers, &mut config.warnings)?;
@@ -150,6 +152,7 @@ impl Config {
     pub fn manifest_context(&self, barriers: Vec<PathBuf>) -> ManifestContext {
         ManifestContext {
             registries: self.registries.clone(),
+            unusable_registries: self.unusable_registries.clone(),
             barriers,
         }
     }

@@ -10,6 +10,8 @@ use super::layers::Layers;
 pub struct NetworkSettings {
     /// `net.offline`
     pub offline: bool,
+    /// `net.git-fetch-with-cli`
+    pub git_fetch_with_cli: bool,
     /// `net.retry`
     pub retry: Option<u32>,
     /// `http.proxy`
@@ -79,6 +81,9 @@ impl NetworkSettings {
         let text = |key: &[&str]| Ok::<_, ConfigError>(layers.string(key)?.map(|(text, _)| text));
         Ok(Self {
             offline: layers.boolean(&["net", "offline"])?.unwrap_or(false),
+            git_fetch_with_cli: layers
+                .boolean(&["net", "git-fetch-with-cli"])?
+                .unwrap_or(false),
             retry: small(&["net", "retry"])?,
             proxy: text(&["http", "proxy"])?,
             timeout_seconds: match number(&["http", "timeout"])? {

@@ -32,6 +32,8 @@ pub enum ConfiguredSourceKind {
     LocalRegistry(PathBuf),
     /// `directory = "…"`: unpacked packages, as `cargo vendor` leaves them.
     Directory(PathBuf),
+    /// Something that kiln cannot use, with the reason: an error once it is used.
+    Unusable(String),
 }
 
 /// How a registry is to be spoken to.
@@ -125,9 +127,18 @@ impl Config {
                     };
                     source.map(ConfiguredSourceKind::Remote)
                 };
-                return kind.or_else(registry).map(Some).ok_or_else(|| {
-                    error(format!("`{current}` is neither a source nor a registry"))
-                });
+                if let Some(why) = self.unusable_registries.get(current) {
+                    return Err(error(format!("`{current}` cannot be used: {why}")));
+                }
+                return match kind.or_else(registry) {
+                    Some(ConfiguredSourceKind::Unusable(why)) => {
+                        Err(error(format!("`{current}` cannot be used: {why}")))
+                    }
+                    Some(kind) => Ok(Some(kind)),
+                    None => Err(error(format!(
+                        "`{current}` is neither a source nor a registry"
+                    ))),
+                };
             };
             current = next;
         }
@@ -251,19 +262,28 @@ pub(super) fn credentials(home: Option<&PathBuf>) -> Result<Credentials, ConfigE
     Ok(Credentials(tokens))
 }
 
-pub(super) fn registries(layers: &Layers) -> Result<BTreeMap<String, SourceId>, ConfigError> {
+/// The registries that can be used, and why others cannot: a name that nobody uses is no reason to stop.
+type Registries = (BTreeMap<String, SourceId>, BTreeMap<String, String>);
+
+pub(super) fn registries(layers: &Layers) -> Result<Registries, ConfigError> {
     let mut names: Vec<String> = layers.keys(&["registries"]);
     names.extend(layers.environment_names("CARGO_REGISTRIES_", "_INDEX"));
     let mut registries = BTreeMap::new();
+    let mut unusable = BTreeMap::new();
     for name in names {
-        let Some((index, origin)) = layers.string(&["registries", &name, "index"])? else {
+        let Some((index, _)) = layers.string(&["registries", &name, "index"])? else {
             continue;
         };
-        let source = registry_from_index(&index)
-            .map_err(|why| origin.error(&format!("registries.{name}.index"), why.to_string()));
-        registries.insert(name, source?);
+        match registry_from_index(&index) {
+            Ok(source) => {
+                registries.insert(name, source);
+            }
+            Err(why) => {
+                unusable.insert(name, why.to_string());
+            }
+        }
     }
-    Ok(registries)
+    Ok((registries, unusable))
 }
 
 pub(super) fn sources(layers: &Layers) -> Result<BTreeMap<String, ConfiguredSource>, ConfigError> {
@@ -272,10 +292,11 @@ pub(super) fn sources(layers: &Layers) -> Result<BTreeMap<String, ConfiguredSour
         let key = |last| ["source", name.as_str(), last];
         let text = |last| layers.string(&key(last));
         let mut kinds = Vec::new();
-        if let Some((index, origin)) = text("registry")? {
-            let source = registry_from_index(&index)
-                .map_err(|why| origin.error(&format!("source.{name}.registry"), why.to_string()))?;
-            kinds.push(ConfiguredSourceKind::Remote(source));
+        if let Some((index, _)) = text("registry")? {
+            kinds.push(match registry_from_index(&index) {
+                Ok(source) => ConfiguredSourceKind::Remote(source),
+                Err(why) => ConfiguredSourceKind::Unusable(why.to_string()),
+            });
         }
         if let Some((url, origin)) = text("git")? {
             let reference = match (text("branch")?, text("tag")?, text("rev")?) {

@@ -24,7 +24,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::package::{SourceId, SourceKind};
+use crate::package::{GitReference, SourceId, SourceKind};
 use crate::registry::Network;
 use crate::store::Store;
 use crate::tree::TreeRef;
@@ -94,27 +94,24 @@ impl Repositories {
         };
         let address = Address::new(url)?;
         let checkout = match precise {
-            Some(commit) => {
-                if !database::is_commit(commit) {
-                    return Err(GitError::NotFound {
-                        url: address.shown(),
-                        what: format!("commit `{}`", error::printable(commit, 100)),
-                    });
-                }
-                match self.recorded(commit) {
-                    Some((tree, submodules)) => Checkout {
-                        source: source.clone(),
-                        tree,
-                        left_out: Vec::new(),
-                        submodules,
-                    },
-                    None => self.read(
-                        source,
-                        &address,
-                        Wanted::Commit(commit, reference),
-                        fetching,
-                    )?,
-                }
+            Some(commit) if database::is_commit(commit) => match self.recorded(commit) {
+                Some((tree, submodules)) => Checkout {
+                    source: source.clone(),
+                    tree,
+                    left_out: Vec::new(),
+                    submodules,
+                },
+                None => self.read(
+                    source,
+                    &address,
+                    Wanted::Commit(commit, reference),
+                    fetching,
+                )?,
+            },
+            // What a user gives as the precise commit may be short for one, or the name of one.
+            Some(revision) => {
+                let revision = GitReference::Rev(revision.clone());
+                self.read(source, &address, Wanted::Newest(&revision), fetching)?
             }
             None => self.read(source, &address, Wanted::Newest(reference), fetching)?,
         };
