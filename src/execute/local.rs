@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::directive::{BuildScriptOutput, DirectiveError};
+use crate::directive::{BuildScriptOutput, DirectiveError, steers_a_tool};
 use crate::execute::bind::BoundAction;
 use crate::execute::outcome::{Outcome, OutputEntry};
 use crate::execute::placement::{Placement, Workplace};
@@ -153,6 +153,15 @@ pub enum ActionFailure {
     /// The store does not work.
     #[error("the store failed")]
     Store(#[source] StoreError),
+    /// The build script sets a variable that is no value for the crate but an order to a tool.
+    #[error(
+        "the build script sets `{name}` for the compiler by `cargo::rustc-env`, which would change how the compiler, \
+         the linker or the loader themselves work"
+    )]
+    SteersTool {
+        /// The variable. Untrusted.
+        name: String,
+    },
     /// A grant to write names something that leads elsewhere.
     #[error("policy lets the package write to `{path}`, which is a symbolic link or below one")]
     ScratchLink {
@@ -180,6 +189,11 @@ impl ActionFailure {
             ActionFailure::TimedOut { .. } | ActionFailure::TooMuchOutput => Some(
                 "raise it in `kiln.toml` if the action really needs that: `[crate.NAME]` with `limits = { wall-seconds = 14400 }` \
                  (or `output-bytes`)"
+                    .to_owned(),
+            ),
+            ActionFailure::SteersTool { .. } => Some(
+                "look at what the crate wants by that; kiln passes variables on that a crate reads with `env!`, and no \
+                 others"
                     .to_owned(),
             ),
             ActionFailure::ScratchLink { .. } => {
@@ -275,6 +289,9 @@ impl Executor for LocalExecutor<'_> {
             let errors: Vec<String> = directives.errors().map(str::to_owned).collect();
             if !errors.is_empty() {
                 return Err(ActionFailure::ScriptErrors { errors });
+            }
+            if let Some((name, _)) = directives.env.iter().find(|(name, _)| steers_a_tool(name)) {
+                return Err(ActionFailure::SteersTool { name: name.clone() });
             }
             outcome.directives = Some(Arc::new(directives));
         }

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod registry;
 
+mod attacks;
 mod builds;
 mod configuration;
 mod declared;
