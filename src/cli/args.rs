@@ -12,13 +12,7 @@ pub use refused::RefusedArgs;
 
 /// Build Cargo workspaces hermetically: every rustc, build script and proc macro in a sandbox.
 #[derive(Debug, Parser)]
-#[command(
-    name = "kiln",
-    version,
-    about,
-    max_term_width = 100,
-    disable_help_subcommand = true
-)]
+#[command(name = "kiln", version, about, max_term_width = 100)]
 #[command(
     after_help = "Run `kiln <COMMAND> --help` for the flags of a command. \
 `kiln build --hermetic` is what ships; `kiln doctor` says what this machine's sandbox can do."
@@ -123,6 +117,8 @@ pub enum Command {
     Install(InstallArgs),
     /// Print the packages of the workspace and what they depend on, as JSON
     Metadata(crate::cli::metadata::MetadataArgs),
+    /// Remove what was built (the store is `cache`'s)
+    Clean(crate::cli::clean::CleanArgs),
     /// Print what depends on what as a tree
     Tree(crate::cli::tree::TreeArgs),
     /// Print one package as JSON (deprecated in cargo: `metadata --no-deps`)
@@ -135,6 +131,8 @@ pub enum Command {
     LocateProject(crate::cli::locate::LocateProjectArgs),
     /// Print the whole package id specification of a package
     Pkgid(crate::cli::locate::PkgidArgs),
+    /// Print the version of kiln, with -v also what it follows
+    Version,
     /// Show what this machine's sandbox and toolchains can do
     Doctor,
     /// Look at the store and clean it

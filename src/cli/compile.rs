@@ -12,6 +12,7 @@ use crate::cli::observe::BuildView;
 use crate::cli::report::FetchView;
 use crate::cli::shell::{Shell, Verbosity};
 use crate::driver::build::Built;
+use crate::driver::cleaning;
 use crate::driver::planning::{self, Lowered, PlanOptions};
 use crate::driver::repetition::Question;
 use crate::driver::{Context, DriverError, Planned, build as driver_build};
@@ -386,17 +387,24 @@ pub(super) fn jobs(context: &Context, given: Option<&str>) -> Result<usize, Driv
 
 /// Makes the target directory, marked for backup programs as cargo marks it.
 pub(super) fn prepare_target(target: &std::path::Path) -> Result<(), DriverError> {
-    let tag = target.join("CACHEDIR.TAG");
     let failed = |source| DriverError::File {
         path: target.to_owned(),
         verb: "written",
         source,
     };
-    if !target.exists() {
-        std::fs::create_dir_all(target).map_err(failed)?;
-        let text = "Signature: 8a477f597d28d172789f06886806bc55\n\
-            # This file marks a directory of build results; see the Cache Directory Tagging Specification.\n";
-        std::fs::write(tag, text).map_err(failed)?;
+    // A directory that was there before is the user's; the one below it is kiln's in any case.
+    let own = target.join(crate::cli::target::OWN);
+    let is_new = !target.exists();
+    std::fs::create_dir_all(&own).map_err(failed)?;
+    let marked = is_new.then_some(target).into_iter().chain([&*own]);
+    for tag in marked.map(|directory| directory.join(cleaning::TAG)) {
+        if !tag.exists() {
+            let text = format!(
+                "{}\n# This file marks a directory of build results; see the Cache Directory Tagging Specification.\n",
+                cleaning::TAG_SIGNATURE
+            );
+            std::fs::write(tag, text).map_err(failed)?;
+        }
     }
     Ok(())
 }

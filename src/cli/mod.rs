@@ -22,6 +22,8 @@ use crate::registry::{NetworkConfig, Proxies, Roots};
 mod args;
 mod build;
 mod cache;
+#[expect(unreachable_pub, reason = "clap derives on plain types")]
+mod clean;
 mod compile;
 mod doctor;
 
@@ -45,6 +47,7 @@ mod untrusted;
 mod update;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod vendor;
+mod version;
 
 /// The hidden first argument that makes this program the process that unpacks one archive.
 const UNPACK_WORKER: &str = "unpack-worker";
@@ -65,7 +68,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     {
         return crate::source::run_worker(arguments.into_iter().skip(2), crate::source::confine_to);
     }
-    let given = arguments
+    let given: Vec<String> = arguments
         .iter()
         .skip(1)
         .map(|argument| argument.to_string_lossy().into_owned())
@@ -74,6 +77,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
+            if error.kind() == clap::error::ErrorKind::DisplayVersion {
+                return version::version(
+                    given.iter().any(|argument| version::is_verbose(argument)),
+                );
+            }
             let _ = error.print();
             return if error.use_stderr() {
                 ExitCode::from(USAGE)
@@ -82,6 +90,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
         }
     };
+    if let Command::Version = cli.command {
+        return version::version(cli.global.verbose > 0);
+    }
     let variables = environment();
     let config = configuration(&cli, &variables);
     let shell = shell(
@@ -109,6 +120,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Update(ref arguments) => update::update(&context, &shell, arguments),
             Command::Install(ref arguments) => install::install(&context, &shell, arguments),
             Command::Metadata(ref arguments) => metadata::metadata(&context, &shell, arguments),
+            Command::Clean(ref arguments) => clean::clean(&context, &shell, arguments),
             Command::Tree(ref arguments) => tree::show(&context, &shell, arguments),
             Command::ReadManifest => metadata::read_manifest(&context, &shell),
             Command::VerifyProject => locate::verify_project(&context, &shell),
@@ -116,6 +128,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 locate::locate_project(&context, &shell, arguments)
             }
             Command::Pkgid(ref arguments) => locate::pkgid(&context, &shell, arguments),
+            // Said already: it needs no context.
+            Command::Version => Ok(ExitCode::SUCCESS),
             Command::Doctor => doctor::doctor(&context, &shell),
             Command::Cache(ref arguments) => cache::cache(&context, &shell, &arguments.command),
         }

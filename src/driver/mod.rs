@@ -10,6 +10,7 @@ use crate::diag::{Report, Snippet};
 use crate::registry::Event;
 
 pub mod build;
+pub mod cleaning;
 mod configured;
 mod declared;
 mod execution;

@@ -263,3 +263,78 @@ fn trees_are_cargos() {
         assert_eq!(ours.stdout, cargos.stdout, "{command}");
     }
 }
+
+/// A built workspace is cleaned of what kiln put there, and of nothing else.
+#[test]
+fn cleaning_takes_what_is_kilns_and_nothing_else() {
+    let workspace = Workspace::new(&[
+        ("Cargo.toml", &crate::support::manifest("cleaned", "")),
+        ("src/main.rs", "fn main() {}\n"),
+        ("target/kept/by-the-user.txt", "mine"),
+        ("elsewhere/mine.txt", "mine"),
+    ]);
+    workspace.cargo(["generate-lockfile"]).ok();
+    let exists = |path: &str| workspace.root().join(path).exists();
+    // What no build has marked is not ours.
+    workspace.write("target/kiln/who/knows.txt", "mine");
+    workspace
+        .kiln(["clean"])
+        .run()
+        .refuses(&["CACHEDIR.TAG", "is not cleaned"]);
+    assert!(exists("target/kiln/who/knows.txt"));
+    std::fs::remove_dir_all(workspace.root().join("target/kiln")).expect("removed");
+    std::os::unix::fs::symlink(
+        workspace.root().join("elsewhere"),
+        workspace.root().join("target/kiln"),
+    )
+    .expect("linked");
+    workspace.kiln(["clean"]).run().refuses(&["link"]);
+    assert!(exists("elsewhere/mine.txt"));
+    std::fs::remove_file(workspace.root().join("target/kiln")).expect("removed");
+
+    workspace.kiln(["clean"]).ok().says(&["Removed 0 files"]);
+    workspace.kiln(["build"]).ok();
+    workspace.kiln(["build", "--release"]).ok();
+    let dry = workspace.kiln(["clean", "-n"]).ok();
+    dry.says(&["Summary", "no files deleted due to --dry-run"]);
+    assert!(exists("target/kiln/debug/cleaned"));
+    workspace.kiln(["clean", "-p", "cleaned"]).ok();
+    assert!(!exists("target/kiln/debug/cleaned") && exists("target/kiln/release/cleaned"));
+    workspace.kiln(["clean", "--release"]).ok();
+    assert!(!exists("target/kiln/release") && exists("target/kiln"));
+    workspace
+        .kiln(["clean", "--profile", "nowhere"])
+        .run()
+        .refuses(&["nowhere"]);
+    workspace
+        .kiln(["clean", "-p", "nothing"])
+        .run()
+        .refuses(&["nothing"]);
+    workspace
+        .kiln(["clean", "--target", "../elsewhere"])
+        .run()
+        .refuses(&["target triple"]);
+    workspace.kiln(["clean"]).ok();
+    assert!(!exists("target/kiln") && exists("target/kept/by-the-user.txt"));
+}
+
+#[test]
+fn versions_are_told_with_and_without_details() {
+    let workspace = Workspace::new(&[("nothing", "")]);
+    let first = format!("kiln {}\n", env!("CARGO_PKG_VERSION"));
+    for arguments in [&["-V"][..], &["--version"], &["version"]] {
+        let run = workspace.kiln(arguments.iter().copied()).ok();
+        assert_eq!(run.stdout, first);
+    }
+    for arguments in [
+        &["-vV"][..],
+        &["--version", "--verbose"],
+        &["version", "-v"],
+    ] {
+        let run = workspace.kiln(arguments.iter().copied()).ok();
+        assert!(run.stdout.starts_with(&first), "{run}");
+        assert!(run.stdout.contains("\nhost: "), "{run}");
+    }
+    let help = workspace.kiln(["help", "tree"]).ok();
+    assert!(help.stdout.contains("--no-dedupe"), "{help}");
+}

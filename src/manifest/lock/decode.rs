@@ -363,10 +363,9 @@ impl Lock {
             }
         }
 
-        // With one package and no dependency nothing else tells version 2 from 1: version 1 ended in an empty line, or
-        // in its table of checksums.
+        // With one package and no dependency nothing else tells version 2 from 1: version 1 ended in an empty line. (One
+        // that ended in its table of checksums is taken for version 2 as well, as by cargo.)
         if version == LockVersion::V1
-            && raw.metadata.is_empty()
             && packages.len() == 1
             && text.ends_with('\n')
             && !text.ends_with("\n\n")

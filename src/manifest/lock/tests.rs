@@ -432,10 +432,16 @@ fn locks_of_real_crates_round_trip() {
 }
 
 #[test]
-fn one_package_without_checksum_keeps_the_version_that_was_written() {
+fn a_version_1_lock_of_one_package_is_read_as_version_2_as_cargo_reads_it() {
     let text = "[[package]]\nname = \"dep\"\nversion = \"2.0.0\"\nsource = \"sparse+https://example.com/\"\n\n";
     let path = Path::new("Cargo.lock");
+    assert_eq!(Lock::parse(path, text).unwrap().version, LockVersion::V1);
     let written = Lock::parse(path, text).unwrap().encode();
     assert!(written.contains("checksum dep 2.0.0"), "{written}");
-    assert_eq!(Lock::parse(path, &written).unwrap().encode(), written);
+    let again = Lock::parse(path, &written).unwrap();
+    assert_eq!(again.version, LockVersion::V2);
+    // What the table of checksums said is kept.
+    let sum = "0".repeat(64);
+    let stated = Lock::parse(path, &written.replace("<none>", &sum)).unwrap();
+    assert!(stated.encode().contains(&format!("checksum = \"{sum}\"")));
 }
