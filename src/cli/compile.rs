@@ -238,6 +238,7 @@ pub(super) fn configure(context: &Context, request: &mut BuildRequest) {
     }
     request.config_profiles.clone_from(&config.profiles);
     request.incremental = config.incremental;
+    request.overridden_links = config.overridden_links();
 }
 
 /// What the flags ask for, and where they are silent the configuration.

@@ -18,6 +18,7 @@ use crate::manifest::config::{
 };
 use crate::registry::{NetworkConfig, Proxies, Roots};
 
+mod alias;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod args;
 mod build;
@@ -74,6 +75,17 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
     let (toolchain, arguments) = split_toolchain(arguments);
+    let variables = environment();
+    let expanded = alias::expand(arguments, &variables, |overrides, variables| {
+        configuration(false, overrides, variables)
+    });
+    let (arguments, warnings) = match expanded {
+        Ok(expanded) => (expanded.arguments, expanded.warnings),
+        Err(error) => {
+            shell(&GlobalArgs::default(), None, &variables).report(&error.report());
+            return ExitCode::from(FAILURE);
+        }
+    };
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -93,13 +105,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Command::Version = cli.command {
         return version::version(cli.global.verbose > 0);
     }
-    let variables = environment();
-    let config = configuration(&cli, &variables);
+    let is_install = matches!(cli.command, Command::Install(_));
+    let config = configuration(is_install, &cli.global.config, &variables);
     let shell = shell(
         &cli.global,
         config.as_ref().map(|config| &config.terminal).ok(),
         &variables,
     );
+    for warning in &warnings {
+        shell.warning(warning);
+    }
     let mut home = None;
     let context =
         config.and_then(|config| context(&cli, given, toolchain, variables, config, &shell));
@@ -175,18 +190,22 @@ fn environment() -> BTreeMap<String, String> {
 
 /// Reads cargo's configuration. What `install` builds is not the user's workspace, and what happens to lie around where
 /// the user is has no say in it: then only cargo's home counts.
-fn configuration(cli: &Cli, variables: &BTreeMap<String, String>) -> Result<Config, DriverError> {
+fn configuration(
+    is_install: bool,
+    overrides: &[String],
+    variables: &BTreeMap<String, String>,
+) -> Result<Config, DriverError> {
     let directory = working_directory()?;
     let home = crate::driver::cargo_home(variables).map(|home| directory.join(home));
-    let start = match (&cli.command, &home) {
-        (Command::Install(_), Some(home)) => home.clone(),
+    let start = match &home {
+        Some(home) if is_install => home.clone(),
         _ => directory,
     };
     Ok(Config::load(&ConfigInputs {
         start,
         home,
         environment: variables.clone(),
-        overrides: &cli.global.config,
+        overrides,
     })?)
 }
 

@@ -29,7 +29,8 @@ pub(super) fn run(
         &compiled.destination,
     )?;
     let path = shown(&program.path, &context.directory);
-    let mut words = vec![quoted(&path.to_string_lossy())];
+    let mut words: Vec<String> = program.runner.iter().map(|word| quoted(word)).collect();
+    words.push(quoted(&path.to_string_lossy()));
     words.extend(
         arguments
             .arguments

@@ -18,7 +18,7 @@ pub use output::{
     BuildScriptOutput, LinkArg, LinkArgTarget, LogMessage, OutputJsonError, SearchKind, Severity,
     split_search_path, steers_a_tool,
 };
-pub use parse::{Bootstrap, DirectiveError, Subject, log_messages, parse};
+pub use parse::{Bootstrap, DirectiveError, Subject, log_messages, of_override, parse};
 
 /// The most bytes of standard output that are looked at.
 pub const MAX_INPUT_BYTES: usize = 256 << 20;

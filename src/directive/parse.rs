@@ -318,6 +318,35 @@ pub fn parse(
     Ok(parser.output)
 }
 
+/// What the directives come to that configuration puts in the place of a build script: (key, value), as a script would
+/// have printed them.
+///
+/// # Errors
+/// What is refused of a build script, too.
+pub fn of_override(directives: &[(String, String)]) -> Result<BuildScriptOutput, DirectiveError> {
+    // Which targets the package has is not asked here, as in cargo.
+    let subject = Subject {
+        package: "the configuration".to_owned(),
+        bins: BTreeSet::from([String::new()]),
+        has_cdylib: true,
+        has_tests: true,
+        has_benches: true,
+        has_examples: true,
+        ..Subject::default()
+    };
+    let mut parser = Parser {
+        subject: &subject,
+        bootstrap: &Bootstrap::default(),
+        output: BuildScriptOutput::default(),
+    };
+    for (key, value) in directives {
+        let line = format!("{key}={value}");
+        parser.check_nul(&line)?;
+        parser.directive(&line, key, value)?;
+    }
+    Ok(parser.output)
+}
+
 struct Parser<'a> {
     subject: &'a Subject,
     bootstrap: &'a Bootstrap,

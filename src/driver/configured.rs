@@ -6,12 +6,14 @@ use std::path::PathBuf;
 
 use cargo_platform::Cfg;
 
+use crate::directive::{self, BuildScriptOutput};
 use crate::driver::{Context, DriverError};
 use crate::manifest::config::{Config, FlagsFor, ProgramName};
 use crate::plan::settings::{PlatformSettings, Settings};
 use crate::store::Store;
 use crate::toolchain;
 use crate::toolchain::model::RustToolchain;
+use crate::unit::graph::Platform;
 
 /// How often rustc is asked, if what it says depends on flags that depend on what it says.
 const MAX_ROUNDS: usize = 2;
@@ -84,6 +86,38 @@ pub(super) fn probe_with_flags(
     Ok(())
 }
 
+/// The variables of `[env]` that a program gets which the user runs: those that the user has set count for more, but for
+/// forced ones.
+pub(super) fn environment_of_user(
+    context: &Context,
+) -> Result<BTreeMap<String, String>, DriverError> {
+    let variables = context.config.environment()?.into_iter();
+    Ok(variables
+        .filter(|variable| variable.force || !context.variables.contains_key(&variable.name))
+        .map(|variable| (variable.name, variable.value))
+        .collect())
+}
+
+/// What programs for `platform` are run with: the runner and its arguments, or nothing.
+pub(super) fn runner(
+    context: &Context,
+    rust: &RustToolchain,
+    platform: &Platform,
+) -> Result<Vec<String>, DriverError> {
+    let info = match platform {
+        Platform::Host => Some(rust.host()),
+        Platform::Target(triple) => rust.targets.get(&**triple),
+    };
+    let Some(info) = info else {
+        return Ok(Vec::new());
+    };
+    let runner = context.config.runner(&info.triple, &info.cfg)?;
+    Ok(runner.map_or_else(Vec::new, |runner| {
+        let program = runner.program.program.to_string();
+        std::iter::once(program).chain(runner.arguments).collect()
+    }))
+}
+
 /// What configuration says of the units of a build for `requested`.
 pub(super) fn settings(
     context: &Context,
@@ -116,6 +150,26 @@ fn platform(config: &Config, triple: &str, cfg: &[Cfg]) -> Result<PlatformSettin
         rustflags: config.rustflags(triple, cfg)?,
         rustdocflags: config.flags(FlagsFor::Rustdoc, triple, cfg)?,
         linker: None,
-        overrides: BTreeMap::new(),
+        overrides: overrides(config, triple)?,
     })
+}
+
+/// What stands in for build scripts of packages that are compiled for `triple`.
+fn overrides(
+    config: &Config,
+    triple: &str,
+) -> Result<BTreeMap<String, BuildScriptOutput>, DriverError> {
+    let mut overrides = BTreeMap::new();
+    for one in config.links_overrides(triple)? {
+        let output =
+            directive::of_override(&one.directives).map_err(|error| DriverError::Request {
+                message: format!(
+                    "`target.{triple}.{}` of the configuration: {error}",
+                    one.links
+                ),
+                help: error.help(),
+            })?;
+        overrides.insert(one.links, output);
+    }
+    Ok(overrides)
 }

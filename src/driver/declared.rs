@@ -8,13 +8,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::directive::split_search_path;
 use crate::driver::{Context, DriverError, Reporter};
 use crate::manifest::config::{ConfiguredProgram, ProgramName};
 use crate::manifest::model::Workspace;
 use crate::plan::layout::Layout;
 use crate::plan::settings::{PlatformSettings, Settings};
 use crate::policy::{BuildMode, FILE_NAME, Policy};
-use crate::toolchain::model::{CToolchain, RustToolchain};
+use crate::toolchain::model::{CToolchain, RustToolchain, TargetInfo};
 
 /// Variables of `[env]` that are kiln's own in every action.
 const NOT_HEEDED: [&str; 2] = ["PATH", "TMPDIR"];
@@ -76,6 +77,33 @@ impl Judge<'_> {
         Ok(declared)
     }
 
+    /// Refuses what would run the programs under test: they run in the sandbox, and a runner is not part of that.
+    pub(super) fn refuse_runners(&self, settings: &Settings) -> Result<(), DriverError> {
+        let mut platforms: Vec<&TargetInfo> = settings
+            .targets
+            .keys()
+            .filter_map(|triple| self.rust.targets.get(triple))
+            .collect();
+        if platforms.is_empty() {
+            platforms.push(self.rust.host());
+        }
+        for info in platforms {
+            if let Some(runner) = self.context.config.runner(&info.triple, &info.cfg)? {
+                let program = runner.program;
+                return Err(DriverError::Request {
+                    message: format!(
+                        "`{}` in `{}` names `{}` to run programs with, which kiln does not do with programs under test",
+                        program.key, program.origin, program.program
+                    ),
+                    help: Some(
+                        "run them with `kiln run`, or with what `kiln test --no-run` leaves in `target/kiln`".to_owned(),
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
     fn is_hermetic(&self) -> bool {
         self.mode == BuildMode::Hermetic
     }
@@ -90,6 +118,16 @@ impl Judge<'_> {
         if let Some(linker) = self.context.config.linker(triple, cfg)? {
             let key = format!("`{}` in `{}`", linker.key, linker.origin);
             settings.linker = Some(self.program(&linker.program, &key, declared)?);
+        }
+        for (links, output) in &settings.overrides {
+            let key = format!("`target.{triple}.{links}`");
+            for path in &output.library_paths {
+                let (_, path) = split_search_path(path);
+                self.paths(&key, path)?;
+                if !self.is_hermetic() && self.is_foreign(path) {
+                    declared.paths.insert(path.to_owned());
+                }
+            }
         }
         for (name, flags) in [
             ("rustflags", &mut settings.rustflags),

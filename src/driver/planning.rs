@@ -341,6 +341,9 @@ pub fn plan_actions(
         mode: options.mode,
     };
     let declared = judge.complete(&mut settings, reporter)?;
+    if options.tests.is_some() {
+        judge.refuse_runners(&settings)?;
+    }
     let grants = granting::grant(&judge, store, &units, &declared)?;
 
     let tests = match &options.tests {

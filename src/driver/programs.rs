@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::driver::build::Built;
+use crate::driver::configured;
 use crate::driver::{Context, DriverError, Planned};
 use crate::execute::outcome::Outcome;
 use crate::path::RelPath;
@@ -26,6 +27,8 @@ pub struct Program {
     pub path: PathBuf,
     /// What is set in its environment, over the user's.
     pub environment: BTreeMap<String, String>,
+    /// What runs it, if configuration says so: a program and its arguments.
+    pub runner: Vec<String>,
 }
 
 impl Program {
@@ -36,13 +39,21 @@ impl Program {
         arguments: &[OsString],
         directory: &Path,
     ) -> DriverError {
-        let source = Command::new(name)
+        let words = self.runner.iter().map(OsString::from);
+        let mut words = words.chain([name.as_os_str().to_owned()]);
+        let first = words.next().expect("the program at least");
+        let path = match self.runner.first() {
+            Some(runner) => PathBuf::from(runner),
+            None => self.path.clone(),
+        };
+        let source = Command::new(first)
+            .args(words)
             .args(arguments)
             .envs(&self.environment)
             .current_dir(directory)
             .exec();
         DriverError::File {
-            path: self.path.clone(),
+            path,
             verb: "run",
             source,
         }
@@ -90,7 +101,7 @@ pub fn program(
     let libraries = library_path(context, planned, built, root, destination)?;
     let manifest_dir = package.root().display().to_string();
     let cargo = planned.rust.root.join("bin/cargo").display().to_string();
-    let configured = BTreeMap::new();
+    let configured = configured::environment_of_user(context)?;
     let mut environment = Process {
         common: Common {
             package,
@@ -105,9 +116,13 @@ pub fn program(
         script: outcome.and_then(|outcome| outcome.directives.as_deref()),
     }
     .variables();
-    // A user's own variable of the same name counts for more than the configuration, not than these.
     environment.retain(|_, value| !value.contains('\0'));
-    Ok(Program { path, environment })
+    let runner = configured::runner(context, &planned.rust, &unit.platform)?;
+    Ok(Program {
+        path,
+        environment,
+        runner,
+    })
 }
 
 /// The action that makes or runs `unit`.

@@ -80,6 +80,9 @@ struct ActionMessage {
     /// Of the run of a program only.
     #[prost(message, optional, tag = "12")]
     run: Option<RunMessage>,
+    /// The canonical JSON of what stands in for a build script.
+    #[prost(bytes = "vec", tag = "13")]
+    given: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -205,6 +208,10 @@ fn message(action: &PlannedAction, before: &[PlannedAction]) -> ActionMessage {
             package: run.package.1.digest.as_bytes().to_vec(),
             libraries: Some(symbol("libraries", &run.libraries_of, vec![])),
         }),
+        given: action
+            .given
+            .as_ref()
+            .map_or_else(Vec::new, |output| output.to_json()),
     }
 }
 

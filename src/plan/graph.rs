@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::digest::ActionId;
-use crate::directive::LinkArgTarget;
+use crate::directive::{BuildScriptOutput, LinkArgTarget};
 use crate::path::{RelPath, SandboxPath};
 use crate::tree::TreeRef;
 use crate::unit::graph::UnitIndex;
@@ -206,6 +206,9 @@ pub struct PlannedAction {
     /// What only the run of a program has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RunOptions>,
+    /// What configuration gives in its place: then nothing runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given: Option<BuildScriptOutput>,
 }
 
 impl PlannedAction {

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::digest::ActionId;
-use crate::directive::LinkArgTarget;
+use crate::directive::{BuildScriptOutput, LinkArgTarget};
 use crate::manifest::model::{Package, Target, TargetKind, Workspace};
 use crate::package::{PackageId, SourceId};
 use crate::path::{RelPath, SandboxPath};
@@ -577,6 +577,7 @@ impl Planner<'_> {
             scratch: Vec::new(),
             system: tree_ref(system),
             run: None,
+            given: None,
         })
     }
 
@@ -875,10 +876,46 @@ impl Planner<'_> {
         binaries
     }
 
+    /// A build script that configuration stands in for.
+    fn given(&self, index: UnitIndex, place: Place, output: &BuildScriptOutput) -> PlannedAction {
+        let unit = self.input.units.unit(index);
+        PlannedAction {
+            id: ActionId::from_bytes([0; 32]),
+            kind: ActionKind::RunBuildScript,
+            unit: index,
+            label: label(unit),
+            program: self.tool("rustc"),
+            arguments: Vec::new(),
+            environment: BTreeMap::new(),
+            environment_of: Vec::new(),
+            metadata_of: Vec::new(),
+            directory: place.root,
+            inputs: Vec::new(),
+            output_directory: self.out_dir(index),
+            outputs: Outputs::OutDir,
+            scratch: Vec::new(),
+            temporary_directory: self.temporary(index),
+            dependencies: BTreeMap::new(),
+            platform: self.platform(ActionKind::RunBuildScript, &[]),
+            system: tree_ref(self.input.runtime),
+            run: None,
+            given: Some(output.clone()),
+        }
+    }
+
     fn run_build_script(&self, index: UnitIndex) -> Result<PlannedAction, PlanError> {
         let unit = self.input.units.unit(index);
         let package = self.package(unit);
         let place = self.place(package)?;
+        let overrides = &self.input.settings.of(&unit.platform).overrides;
+        if let Some(output) = package
+            .summary
+            .links
+            .as_ref()
+            .and_then(|links| overrides.get(links))
+        {
+            return Ok(self.given(index, place, output));
+        }
         let out_dir = self.out_dir(index);
         let mut inputs = self.common_inputs(package, &place);
         let mut dependencies = BTreeMap::new();
@@ -986,6 +1023,7 @@ impl Planner<'_> {
             scratch: granted.map_or_else(Vec::new, |granted| granted.scratch.clone()),
             system: tree_ref(granted.map_or(self.input.system, |granted| &granted.system)),
             run: None,
+            given: None,
         })
     }
 

@@ -291,6 +291,7 @@ impl Planner<'_> {
                 package: (place.source, self.input.sources[package.id()]),
                 libraries_of: scripts.iter().map(|script| self.by_unit[script]).collect(),
             }),
+            given: None,
         })
     }
 

@@ -101,6 +101,18 @@ enum Finding {
     Wrong(String),
 }
 
+/// Renames a directory to a place where there is none. A plain rename replaces a directory that is empty, and whoever
+/// is about to mount that one would find it gone.
+fn move_to_free_place(from: &Path, to: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system can do that.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => std::fs::rename(from, to),
+        result => Ok(result?),
+    }
+}
+
 impl Store {
     /// Where the tree is once it is materialised; [`Store::materialize`] makes and checks it.
     pub fn tree_path(&self, digest: &TreeDigest) -> PathBuf {
@@ -466,7 +478,7 @@ impl Store {
         let digest = tree.root().digest;
         let path = self.tree_path(&digest);
         for _ in 0..16 {
-            match std::fs::rename(scratch, &path) {
+            match move_to_free_place(scratch, &path) {
                 Ok(()) => break,
                 Err(error)
                     if matches!(

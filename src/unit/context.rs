@@ -1,6 +1,6 @@
 //! What every step of lowering looks at, and how it makes units.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::manifest::model::{Package, Target, Workspace};
@@ -85,11 +85,23 @@ pub(crate) struct Context<'a> {
     pub(crate) has_dev_units: bool,
     /// By package: whether it is a member of the workspace.
     pub(crate) members: Vec<bool>,
+    /// The triple and the `links` of each package whose build script is not run.
+    pub(crate) overridden_links: &'a BTreeSet<(String, String)>,
 }
 
 impl<'a> Context<'a> {
     pub(crate) fn package(&self, index: PackageIndex) -> Result<&'a Arc<Package>, UnitError> {
         self.manifests.get(index)
+    }
+
+    /// Whether configuration stands in for the build script of `package` on `platform`.
+    pub(crate) fn is_overridden(&self, package: &Package, platform: &Platform) -> bool {
+        let triple = self.platforms.triple(platform);
+        package.summary.links.as_ref().is_some_and(|links| {
+            self.overridden_links
+                .iter()
+                .any(|(on, overridden)| on == triple && overridden == links)
+        })
     }
 
     /// The profile of a unit of `package`.

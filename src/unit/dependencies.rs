@@ -256,6 +256,10 @@ impl<'a> Builder<'_, 'a, '_> {
         unit: &Draft,
         unit_for: &UnitFor,
     ) -> Result<Vec<DraftDependency>, UnitError> {
+        let package = self.context.package(unit.package)?;
+        if self.context.is_overridden(package, &unit.platform) {
+            return Ok(Vec::new());
+        }
         let wanted = Wanted {
             package: unit.package,
             target: &unit.target,

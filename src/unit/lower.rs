@@ -167,6 +167,7 @@ pub fn lower(
         explicit_host: Platform::Target(platforms.host().into()),
         intent: request.intent,
         has_dev_units: narrowed.has_dev_units,
+        overridden_links: &request.overridden_links,
         members: package_graph
             .all_ids()
             .iter()

@@ -175,6 +175,8 @@ pub struct BuildRequest {
     pub config_profiles: BTreeMap<String, TomlProfile>,
     /// `CARGO_INCREMENTAL` or `build.incremental`.
     pub incremental: Option<bool>,
+    /// The triple and the `links` of each package whose build script configuration stands in for.
+    pub overridden_links: BTreeSet<(String, String)>,
     /// `--ignore-rust-version`
     pub ignore_rust_version: bool,
 }
@@ -191,6 +193,7 @@ impl BuildRequest {
             platforms: Vec::new(),
             config_profiles: BTreeMap::new(),
             incremental: None,
+            overridden_links: BTreeSet::new(),
             ignore_rust_version: false,
         }
     }

@@ -1,6 +1,7 @@
 //! What configuration says of programs and their surroundings: linkers, runners, compilers in the place of the
 //! toolchain's, and the variables of `[env]`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -268,6 +269,21 @@ impl Config {
             });
         }
         Ok(variables)
+    }
+
+    /// The triple and the `links` of each build script that something stands in for.
+    pub fn overridden_links(&self) -> BTreeSet<(String, String)> {
+        let mut found = BTreeSet::new();
+        for triple in self.layers.keys(&["target"]) {
+            if triple.starts_with("cfg(") {
+                continue;
+            }
+            // What is wrong with one was said when the configuration was read.
+            for one in self.links_overrides(&triple).unwrap_or_default() {
+                found.insert((triple.clone(), one.links));
+            }
+        }
+        found
     }
 
     /// The build scripts that `[target.TRIPLE.LINKS]` stands in for.
