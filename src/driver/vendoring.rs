@@ -16,11 +16,16 @@ use semver::Version;
 
 use crate::digest::Sha256;
 use crate::driver::registries::Registries;
+use crate::driver::repositories::Repository;
 use crate::driver::vendored::CHECKSUMS;
 use crate::driver::{Context, DriverError, Reporter, packages, planning, resolution};
+use crate::manifest::ManifestContext;
 use crate::manifest::config::Config;
+use crate::manifest::model::Package;
+use crate::manifest::published::{file_rules, standalone};
 use crate::manifest::source_text::{UrlEncoding, source_text};
 use crate::package::{GitReference, PackageId, PackageName, SourceId, SourceKind};
+use crate::source::git::Rules;
 use crate::store::Store;
 use crate::tree::{Entry, TreeRef};
 
@@ -99,12 +104,17 @@ enum Source {
         path: String,
         target: String,
     },
+    /// A file that is made.
+    Text {
+        path: String,
+        text: String,
+    },
 }
 
 impl Source {
     fn path(&self) -> &str {
         match self {
-            Self::File { path, .. } | Self::Link { path, .. } => path,
+            Self::File { path, .. } | Self::Link { path, .. } | Self::Text { path, .. } => path,
         }
     }
 }
@@ -241,14 +251,10 @@ fn collect(
         ) {
             (Some(fetched), ..) => tree_files(store, &fetched.tree)?,
             (None, Some(vendored), _) => tree_files(store, &vendored.tree)?,
-            (None, None, Some(_)) => {
-                return Err(DriverError::Request {
-                    message: format!("`{id}` is of a git repository, which kiln cannot vendor yet"),
-                    help: Some(
-                        "use `cargo vendor`; kiln builds from what it leaves, repositories included"
-                            .to_owned(),
-                    ),
-                });
+            (None, None, Some(repository)) => {
+                let package = &obtained.packages[&id];
+                let manifests = resolution::manifest_context(context);
+                repository_files(repository, package, manifests, registries.reporter())?
             }
             (None, None, None) => Vec::new(),
         };
@@ -291,6 +297,86 @@ fn tree_files(store: &Store, tree: &TreeRef) -> Result<Vec<Source>, DriverError>
         Ok(()) => Ok(files),
         Err(never) => match never {},
     }
+}
+
+/// The files of a package of a repository: those of its directory that are not of another package, by the rules of
+/// `include` and `exclude`, with a manifest that stands alone.
+fn repository_files(
+    repository: &Repository,
+    package: &Package,
+    mut manifests: ManifestContext,
+    reporter: &mut dyn Reporter,
+) -> Result<Vec<Source>, DriverError> {
+    manifests.barriers.push(repository.directory.clone());
+    let root = package.root();
+    let (include, exclude) = file_rules(&package.manifest_path, &manifests)?;
+    let by_include = !include.is_empty();
+    let rules = Rules::new(if by_include { &include } else { &exclude });
+    // Links are followed, as the store has none that leads outside.
+    let walk = walkdir::WalkDir::new(root)
+        .follow_links(true)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(|entry| {
+            let is_other = entry.depth() > 0 && entry.path().join("Cargo.toml").exists();
+            let is_target = by_include && entry.depth() == 1 && entry.file_name() == "target";
+            !(entry.file_type().is_dir() && (is_other || is_target))
+        });
+    let wanted = |path: &str| {
+        let is_named = matches!(path, "Cargo.toml" | "Cargo.lock");
+        (is_named || rules.matches(path) == by_include) && is_vendored(path)
+    };
+    let mut files = Vec::new();
+    for submodule in &repository.checkout.submodules {
+        // cargo leaves a mark in each submodule that it has fetched, and vendors that as well.
+        let directory = repository.directory.join(submodule);
+        let is_of_package = directory
+            .ancestors()
+            .take_while(|above| *above != root)
+            .all(|above| !above.join("Cargo.toml").exists());
+        let relative = directory.strip_prefix(root).ok().and_then(Path::to_str);
+        if let Some(relative) = relative.filter(|relative| !relative.is_empty() && is_of_package) {
+            let path = format!("{relative}/.cargo-ok");
+            if wanted(&path) {
+                let text = String::new();
+                files.push(Source::Text { path, text });
+            }
+        }
+    }
+    for entry in walk {
+        // A link to nothing, or to a directory above itself.
+        let Ok(entry) = entry else { continue };
+        let relative = entry.path().strip_prefix(root).ok().and_then(Path::to_str);
+        let Some(path) = relative.filter(|_| entry.file_type().is_file()) else {
+            continue;
+        };
+        if wanted(path) {
+            use std::os::unix::fs::PermissionsExt as _;
+            let executable = entry
+                .metadata()
+                .is_ok_and(|data| data.permissions().mode() & 0o111 != 0);
+            files.push(Source::File {
+                path: path.to_owned(),
+                from: entry.path().to_owned(),
+                executable,
+            });
+        }
+    }
+    let names: BTreeSet<String> = files.iter().map(|file| file.path().to_owned()).collect();
+    let source = package.id().source();
+    let (text, warnings) = standalone(&package.manifest_path, source, &manifests, &names)?;
+    for warning in &warnings {
+        reporter.warning(warning);
+    }
+    files.retain(|file| {
+        let name = file.path().rsplit('/').next();
+        name != Some("Cargo.toml")
+    });
+    files.push(Source::Text {
+        path: "Cargo.toml".to_owned(),
+        text,
+    });
+    Ok(files)
 }
 
 /// Whether a file belongs to what is vendored: version control's files would make it somebody's repository.
@@ -346,6 +432,10 @@ fn put(item: &Item, target: &Path, place: &Path) -> Result<(), DriverError> {
                 let mode = if *executable { 0o755 } else { 0o644 };
                 std::fs::set_permissions(&to, std::fs::Permissions::from_mode(mode))?;
                 bytes
+            }
+            Source::Text { text, .. } => {
+                std::fs::write(&to, text)?;
+                text.clone().into_bytes()
             }
             Source::Link { target, .. } => {
                 std::os::unix::fs::symlink(target, &to)?;

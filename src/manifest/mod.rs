@@ -17,6 +17,7 @@ pub mod model;
 mod package;
 mod paths;
 mod profiles;
+pub mod published;
 mod read;
 pub mod source_text;
 mod targets;

@@ -527,28 +527,85 @@ fn submodules_of_strangers_reach_nothing_near() {
 }
 
 #[test]
-fn what_cargo_vendors_of_repositories_is_built() {
-    let repository = Repository::new(&[
-        (
-            "Cargo.toml",
-            "[workspace]\nmembers = [\"a\", \"b\"]\nresolver = \"2\"\n\
-             [workspace.package]\nversion = \"0.2.0\"\nedition = \"2021\"\n",
-        ),
-        (
-            "a/Cargo.toml",
-            "[package]\nname = \"vendora\"\nversion.workspace = true\nedition.workspace = true\n\
-             [dependencies]\nvendorb = { path = \"../b\", version = \"0.2\" }\n",
-        ),
-        (
-            "a/src/lib.rs",
-            "pub fn text() -> String { format!(\"a {}\", vendorb::text()) }\n",
-        ),
-        (
-            "b/Cargo.toml",
-            "[package]\nname = \"vendorb\"\nversion.workspace = true\nedition.workspace = true\n",
-        ),
-        ("b/src/lib.rs", "pub fn text() -> &'static str { \"b\" }\n"),
-    ]);
+fn what_is_vendored_of_repositories_is_cargos_and_is_built() {
+    let parent = directory();
+    let outer = Repository::at(&parent.path().join("outer"), &[("text.txt", "submodule")]);
+    let repository = Repository::at(
+        &parent.path().join("main"),
+        &[
+            (
+                "Cargo.toml",
+                "[workspace]\nmembers = [\"a\", \"b\", \"c\"]\nresolver = \"2\"\n\
+                 [workspace.package]\nversion = \"0.2.0\"\nedition = \"2021\"\nauthors = [\"x\"]\n\
+                 license-file = \"LICENSE\"\nreadme = \"README.md\"\nrust-version = \"1.70\"\n\
+                 [workspace.dependencies]\nvendorb = { path = \"b\", version = \"0.2\", default-features = false }\n\
+                 [workspace.lints.rust]\nunused = \"allow\"\n\
+                 [workspace.lints.clippy]\nall = { level = \"warn\", priority = -1 }\n",
+            ),
+            ("LICENSE", "none"),
+            ("README.md", "read"),
+            (".gitattributes", "* text=auto\n"),
+            (
+                "a/Cargo.toml",
+                "[package]\nname = \"vendora\"\nversion.workspace = true\nedition.workspace = true\n\
+                 authors.workspace = true\nlicense-file.workspace = true\nreadme.workspace = true\n\
+                 rust-version.workspace = true\nexclude = [\"*.skipped\", \"/secret/\"]\n\
+                 [package.metadata.some]\nkey = [1, \"two\"]\n\
+                 [lints]\nworkspace = true\n\
+                 [features]\ndefault = [\"one\"]\none = [\"vendorb/two\"]\n\
+                 [dependencies]\nvendorb = { workspace = true, features = [\"two\"] }\n\
+                 [dev_dependencies]\nvendorc = { path = \"../c\" }\n\
+                 [target.'cfg(unix)'.dependencies]\nrenamed = { package = \"vendorc\", path = \"../c\" }\n\
+                 [[bin]]\nname = \"tool\"\nrequired-features = [\"one\"]\n\
+                 [[test]]\nname = \"named\"\npath = \"tests/other.rs\"\nharness = false\n\
+                 [profile.release]\nlto = true\n",
+            ),
+            (
+                "a/src/lib.rs",
+                "pub fn text() -> String { format!(\"a {} {}\", vendorb::text(), renamed::text()) }\n",
+            ),
+            ("a/src/bin/tool.rs", "fn main() {}\n"),
+            ("a/src/bin/auto/main.rs", "fn main() {}\n"),
+            ("a/examples/shown.rs", "fn main() {}\n"),
+            ("a/tests/other.rs", "fn main() {}\n"),
+            ("a/benches/slow.rs", "fn main() {}\n"),
+            ("a/build.rs", "fn main() {}\n"),
+            ("a/file.skipped", "x"),
+            ("a/secret/file", "x"),
+            ("a/deep/.hidden", "x"),
+            ("a/.gitignore", "ignored\n"),
+            (
+                "a/nested/Cargo.toml",
+                "[package]\nname = \"nested\"\nversion = \"1.0.0\"\n[workspace]\n",
+            ),
+            ("a/nested/src/lib.rs", ""),
+            (
+                "b/Cargo.toml",
+                "[project]\nname = \"vendorb\"\nversion = \"0.2.0\"\nbuild = \"make.rs\"\n\
+                 include = [\"src\", \"/make.rs\", \"!src/left.rs\"]\n\
+                 [lib]\nname = \"vendorb\"\ncrate-type = [\"rlib\"]\n\
+                 [features]\ntwo = []\n",
+            ),
+            ("b/src/lib.rs", "pub fn text() -> &'static str { \"b\" }\n"),
+            ("b/src/left.rs", ""),
+            ("b/examples/left.rs", "fn main() {}\n"),
+            ("b/make.rs", "fn main() {}\n"),
+            ("b/README.md", "left"),
+            (
+                "c/Cargo.toml",
+                "[package]\nname = \"vendorc\"\nedition = \"2018\"\nversion = \"0.1.0\"\n",
+            ),
+            (
+                "c/src/lib.rs",
+                "pub fn text() -> &'static str { include_str!(\"../sub/text.txt\") }\n",
+            ),
+        ],
+    );
+    repository.git(&["submodule", "add", "-q", "../outer", "c/sub"]);
+    let link = repository.directory.join("c/linked.txt");
+    std::os::unix::fs::symlink("Cargo.toml", link).expect("made");
+    repository.commit(&[]);
+    let _ = outer.url();
     let url = repository.url();
     let workspace = program(
         "vendorgit",
@@ -560,11 +617,24 @@ fn what_cargo_vendors_of_repositories_is_built() {
     );
     same_lock(&workspace);
     let home = directory();
-    let vendored = workspace
+    let reference = workspace.copy();
+    let vendored = reference
         .cargo(["vendor"])
         .env("CARGO_HOME", home.path())
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .ok();
+    let ours = workspace.kiln(["vendor"]).ok();
+    assert_eq!(ours.stdout, vendored.stdout);
+    assert_eq!(workspace.files(), reference.files());
+    for path in workspace.files() {
+        let (ours, cargos) = (workspace.read(&path), reference.read(&path));
+        if path.ends_with("Cargo.toml") {
+            let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+            assert_eq!(text(ours), text(cargos), "{path}");
+        } else {
+            assert!(ours == cargos, "{path}");
+        }
+    }
     workspace.write(".cargo/config.toml", &vendored.stdout);
     fs::remove_dir_all(&repository.directory).expect("removed");
     let other = directory();
@@ -572,7 +642,10 @@ fn what_cargo_vendors_of_repositories_is_built() {
         .kiln(["build", "--hermetic", "--offline"])
         .env("KILN_HOME", other.path())
         .ok();
-    assert_eq!(workspace.run("target/kiln/debug/vendorgit"), "a b\n");
+    assert_eq!(
+        workspace.run("target/kiln/debug/vendorgit"),
+        "a b submodule\n"
+    );
     // Which commit it is only the lock knows.
     fs::remove_file(workspace.root().join("Cargo.lock")).expect("removed");
     workspace

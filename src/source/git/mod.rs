@@ -18,6 +18,7 @@ mod database;
 mod error;
 mod http;
 mod nodes;
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -33,6 +34,7 @@ use address::Address;
 use checkout::Reader;
 use database::{Databases, Wanted};
 pub use error::GitError;
+pub use rules::Rules;
 
 pub(crate) use address::directory_name;
 
