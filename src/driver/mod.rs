@@ -258,6 +258,18 @@ impl DriverError {
                 report.snippet = error.place().map(|place| snippet(place, &report.message))
             }
             DriverError::Repository(error) => report.code = error.code().to_owned(),
+            DriverError::Policy(crate::policy::PolicyError::Syntax {
+                file,
+                why,
+                place: Some((text, range)),
+            }) => {
+                report.snippet = Some(Snippet {
+                    path: file.into(),
+                    text: text.clone(),
+                    range: range.clone(),
+                    label: why.clone(),
+                });
+            }
             DriverError::Manifest(error) => {
                 report.snippet = error.place().map(|place| snippet(place, &report.message))
             }

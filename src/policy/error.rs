@@ -24,8 +24,8 @@ pub enum PolicyError {
         file: String,
         /// What is wrong.
         why: String,
-        /// The bytes of the text that are meant.
-        range: Option<Range<usize>>,
+        /// The text of the file, and the bytes of it that are meant.
+        place: Option<(String, Range<usize>)>,
     },
     /// A value that no grant can have.
     #[error("`{file}`: `[{section}]` has the {what} `{value}`: {why}")]
@@ -78,7 +78,13 @@ impl PolicyError {
                 "grant the least that works: single programs, the directory of one library, single variables"
                     .to_owned(),
             ),
-            Self::Read { .. } | Self::Syntax { .. } | Self::BundleCycle { .. } => None,
+            Self::Syntax { .. } => Some(
+                "the keys are those of the table in `src/policy/file.rs` of kiln: `[crate.NAME]` with `reason`, `exec`, \
+                 `read`, `env`, `pkg-config`, `link`, `write`, `use`, `limits`; `[bundle.NAME]`; `[toolchain]`; \
+                 `[dev.crate.NAME]`"
+                    .to_owned(),
+            ),
+            Self::Read { .. } | Self::BundleCycle { .. } => None,
         }
     }
 }

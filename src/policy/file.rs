@@ -241,7 +241,7 @@ impl PolicyFile {
         let raw: Raw = toml::from_str(text).map_err(|error| PolicyError::Syntax {
             file: name.to_owned(),
             why: error.message().to_owned(),
-            range: error.span(),
+            place: error.span().map(|range| (text.to_owned(), range)),
         })?;
         let sections = |crates: BTreeMap<String, OneOrMany>| -> Crates {
             crates
@@ -274,7 +274,7 @@ impl PolicyFile {
                     return Err(PolicyError::Syntax {
                         file: name.to_owned(),
                         why: error.to_string(),
-                        range: None,
+                        place: None,
                     });
                 }
                 for one in sections {

@@ -446,3 +446,18 @@ int main(int count, char **arguments) {
         .ok();
     assert!(store().is_dir());
 }
+
+#[test]
+fn a_policy_with_an_unknown_key_is_shown_where_it_is() {
+    let workspace = Workspace::new(&[
+        ("Cargo.toml", &manifest("bad-policy", "")),
+        ("src/main.rs", "fn main() {}\n"),
+        ("kiln.toml", "[crate.a]\nreason = \"x\"\nexek = [\"sh\"]\n"),
+    ]);
+    let run = workspace.kiln(["build"]).run();
+    run.refuses(&[
+        "`kiln.toml` is not valid",
+        "unknown field `exek`",
+        "kiln.toml:3:1",
+    ]);
+}
