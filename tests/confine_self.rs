@@ -12,7 +12,7 @@ use kiln::sandbox::{Limits, SandboxProfile, confine_self};
 /// An attempt: its name, whether it is to come through when confined, and what it does in the place.
 type Attempt = (&'static str, bool, fn(&Path) -> std::io::Result<()>);
 
-const ATTEMPTS: [Attempt; 13] = [
+const ATTEMPTS: [Attempt; 19] = [
     ("fill", true, |place| {
         let own = place.join("own");
         fs::create_dir_all(own.join("a/b"))?;
@@ -50,6 +50,27 @@ const ATTEMPTS: [Attempt; 13] = [
     }),
     ("socket", false, |_| {
         std::net::UdpSocket::bind("127.0.0.1:0").map(drop)
+    }),
+    ("listen on TCP", false, |_| {
+        std::net::TcpListener::bind("127.0.0.1:0").map(drop)
+    }),
+    ("a pair of unix sockets", false, |_| {
+        std::os::unix::net::UnixStream::pair().map(drop)
+    }),
+    ("make a directory", false, |place| {
+        fs::create_dir(place.join("directory"))
+    }),
+    ("write through a link", false, |place| {
+        let link = place.join("own/out");
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(place.join("secret"), &link)?;
+        fs::OpenOptions::new().append(true).open(link).map(drop)
+    }),
+    ("read /etc/passwd", false, |_| {
+        fs::read("/etc/passwd").map(drop)
+    }),
+    ("remove", false, |place| {
+        fs::remove_file(place.join("secret"))
     }),
     ("program", false, |_| {
         Command::new("/bin/true").status().map(drop)

@@ -9,7 +9,6 @@
 //! unpacked before that, and what unpacks is a process that can write nowhere but into the directory it fills.
 
 mod archive;
-mod confine;
 mod error;
 pub mod git;
 mod registries;
@@ -32,7 +31,6 @@ use crate::store::{CaptureLimits, Store};
 use crate::tree::TreeRef;
 
 use archive::{Archives, Download, DownloadError};
-pub use confine::{ConfineError, confine_to};
 pub use error::{Claimant, SourceError};
 pub use registries::Registries;
 use worker::Report;
