@@ -70,10 +70,8 @@ pub fn update(
     let rust = planning::rust_toolchain(context, store, &workspace.root, &[])?;
     let mut registries = Registries::new(context, store, reporter)?;
     let mut options = resolution::options(context, &rust.version.release);
-    let previous = match Lock::read(&workspace)? {
-        Some((lock, text)) => Some((lock.locate(&workspace), lock, text)),
-        None => None,
-    };
+    let previous =
+        Lock::read(&workspace)?.map(|(lock, text)| (lock.locate(&workspace), lock, text));
     let Some((located, lock, text)) = previous else {
         return first_lock(context, &workspace, request, options, &mut registries);
     };
