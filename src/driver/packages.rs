@@ -64,6 +64,7 @@ pub fn obtain(
                     help: Some("`kiln generate-lockfile` chooses anew".to_owned()),
                 })?;
                 result.packages.insert((*id).clone(), package.clone());
+                registries.tell_of(&repository, id);
                 let source = repository.checkout.source.clone();
                 result.repositories.insert(source, repository);
             }

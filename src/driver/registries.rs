@@ -93,6 +93,11 @@ impl<'a> Registries<'a> {
         self.repositories.repository(source, self.reporter)
     }
 
+    /// Tells whoever uses `package` of `repository` what is odd about it.
+    pub(super) fn tell_of(&mut self, repository: &Repository, package: &PackageId) {
+        self.repositories.tell(repository, package, self.reporter);
+    }
+
     /// The same, for whoever asked for `name` in it.
     fn repository_of(
         &mut self,

@@ -4,7 +4,7 @@
 //! <home>/src/<name>-<hash>/<commit> -> the tree in the store
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -86,6 +86,7 @@ pub struct Repository {
     pub directory: PathBuf,
     /// Their packages.
     pub packages: BTreeMap<PackageId, Arc<Package>>,
+    warnings: BTreeMap<PackageId, Vec<String>>,
 }
 
 impl Repository {
@@ -107,6 +108,8 @@ pub(super) struct Repositories {
     /// What the user asked for and is to be told that he does not get.
     remark: Option<&'static str>,
     known: BTreeMap<SourceId, Arc<Repository>>,
+    /// The packages of which the user was told.
+    told: BTreeSet<PackageId>,
 }
 
 impl Repositories {
@@ -124,6 +127,23 @@ impl Repositories {
             store,
             manifests,
             known: BTreeMap::new(),
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// Tells what there is to be told to whoever uses `package`, once.
+    pub(super) fn tell(
+        &mut self,
+        repository: &Repository,
+        package: &PackageId,
+        reporter: &mut dyn Reporter,
+    ) {
+        if let Some(warnings) = repository.warnings.get(package)
+            && self.told.insert(package.clone())
+        {
+            for warning in warnings {
+                reporter.warning(warning);
+            }
         }
     }
 
@@ -180,13 +200,11 @@ impl Repositories {
                 source: found.errors.into_iter().next_back().map(Box::new),
             });
         }
-        for warning in &found.warnings {
-            reporter.warning(warning);
-        }
         let repository = Arc::new(Repository {
             checkout,
             directory,
             packages: found.packages,
+            warnings: found.warnings,
         });
         self.known
             .insert(repository.checkout.source.clone(), repository.clone());

@@ -17,8 +17,8 @@ use crate::package::{DependencyKind, PackageId, SourceId, SourceKind};
 pub struct FoundPackages {
     /// By their ids.
     pub packages: BTreeMap<PackageId, Arc<Package>>,
-    /// What the user is to be told.
-    pub warnings: Vec<String>,
+    /// What the user of such a package is to be told.
+    pub warnings: BTreeMap<PackageId, Vec<String>>,
     /// Why manifests were passed over.
     pub errors: Vec<ManifestError>,
 }
@@ -130,11 +130,12 @@ impl Search<'_> {
         let id = package.id().clone();
         if let Some(first) = self.found.packages.get(&id) {
             if package.publish.is_none() {
-                self.found.warnings.push(format!(
+                let warning = format!(
                     "the package `{id}` is there twice: `{}` is used, `{}` is not",
                     self.relative(&first.manifest_path),
                     self.relative(manifest),
-                ));
+                );
+                self.found.warnings.entry(id).or_default().push(warning);
             }
         } else {
             self.found.packages.insert(id, Arc::new(package));

@@ -365,6 +365,29 @@ fn patches_and_dev_dependencies_of_repositories() {
 }
 
 #[test]
+fn packages_that_are_there_twice() {
+    let mut files = library("gittwice", "first");
+    for (directory, name) in [("other", "gittwice"), ("x", "unused"), ("y", "unused")] {
+        for (path, text) in library(name, "second") {
+            let path = path.replacen(name, directory, 1);
+            files.push((path, text));
+        }
+    }
+    let repository = Repository::new(&borrowed(&files));
+    let workspace = program(
+        "twiceprogram",
+        &[("gittwice", &format!("{{ git = \"{}\" }}", repository.url()))],
+        "",
+    );
+    same_lock(&workspace);
+    let run = workspace.kiln(["build"]).ok();
+    run.says(&["`gittwice v0.1.0` is there twice: `gittwice/Cargo.toml` is used"]);
+    // What nobody uses is nobody's concern.
+    assert!(!run.stderr.contains("unused"), "{run}");
+    assert_eq!(workspace.run("target/kiln/debug/twiceprogram"), "first\n");
+}
+
+#[test]
 fn what_is_not_there_is_named() {
     let repository = Repository::new(&borrowed(&library("gitnamed", "x")));
     let url = repository.url();
