@@ -16,12 +16,16 @@
     reason = "it says what it skips and measures"
 )]
 
+#[path = "support/pairs.rs"]
+mod pairs;
 #[path = "../tests/support/published.rs"]
 mod published;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
+
+use pairs::{copy_tree, fastest, median, remove, run};
 
 const DEFAULT_CRATE: &str = "ripgrep=15.1.0";
 
@@ -141,40 +145,5 @@ impl Bench {
         copy_tree(&self.project, &other);
         remove(&other.join("target"));
         other
-    }
-}
-
-fn run(command: &mut Command) -> Duration {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let started = Instant::now();
-    let output = command.output().expect("the command starts");
-    let took = started.elapsed();
-    assert!(
-        output.status.success(),
-        "{command:?}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    took
-}
-
-fn fastest(times: usize, mut run: impl FnMut() -> Duration) -> Duration {
-    (0..times).map(|_| run()).min().unwrap_or_default()
-}
-
-fn median(mut ratios: Vec<f64>) -> f64 {
-    ratios.sort_by(f64::total_cmp);
-    ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    run(Command::new("cp").arg("-a").arg(from).arg(to));
-}
-
-fn remove(path: &Path) {
-    if path.exists() {
-        std::fs::remove_dir_all(path).expect("a directory can be removed");
     }
 }
