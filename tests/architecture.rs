@@ -269,7 +269,7 @@ const CONFINED: &[Confined] = &[
         allowed: &[
             (
                 "src/driver/programs.rs",
-                "the user's own program, which the user asked to run",
+                "the user's own program or browser, which the user asked to run",
             ),
             ("src/toolchain/ask.rs", "compilers are asked what they are"),
             (

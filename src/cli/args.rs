@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 mod programs;
 mod refused;
 
-pub use programs::{BenchArgs, RunArgs, TestArgs};
+pub use programs::{BenchArgs, ClippyArgs, DocArgs, RunArgs, TestArgs};
 pub use refused::RefusedArgs;
 
 /// Build Cargo workspaces hermetically: every rustc, build script and proc macro in a sandbox.
@@ -103,6 +103,11 @@ pub enum Command {
     Test(TestArgs),
     /// Compile benchmarks and run them in a sandbox
     Bench(BenchArgs),
+    /// Make the documentation of packages and of what they depend on
+    #[command(visible_alias = "d")]
+    Doc(DocArgs),
+    /// Check packages with clippy
+    Clippy(ClippyArgs),
     /// Print the locked action graph of a build without running anything
     Plan(PlanArgs),
     /// Resolve, download and unpack what a workspace needs

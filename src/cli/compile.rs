@@ -74,6 +74,8 @@ impl<'a> Compilation<'a> {
                 BuildMode::Development
             },
             tests: None,
+            clippy: None,
+            private_items: false,
         };
         Ok(Self {
             context,

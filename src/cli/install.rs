@@ -56,6 +56,8 @@ pub(super) fn install(
         caps_lints: true,
         mode: BuildMode::Hermetic,
         tests: None,
+        clippy: None,
+        private_items: false,
     };
     let planned =
         planning::plan_actions(context, &store, plan.lowered, &request, &options, &mut view)?;

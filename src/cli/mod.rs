@@ -26,7 +26,9 @@ mod build;
 mod cache;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod clean;
+mod clippy;
 mod compile;
+mod doc;
 mod doctor;
 
 mod fetching;
@@ -127,6 +129,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Run(ref arguments) => run::run(&context, &shell, arguments),
             Command::Test(ref arguments) => test::test(&context, &shell, arguments),
             Command::Bench(ref arguments) => test::bench(&context, &shell, arguments),
+            Command::Doc(ref arguments) => doc::doc(&context, &shell, arguments),
+            Command::Clippy(ref arguments) => clippy::clippy(&context, &shell, arguments),
             Command::Plan(ref arguments) => plan::plan(&context, &shell, arguments),
             Command::Fetch(ref arguments) => fetching::fetch(&context, &shell, arguments),
             Command::Vendor(ref arguments) => vendor::vendor(&context, &shell, arguments),
@@ -416,6 +420,10 @@ impl Command {
                 Some((&arguments.compile, &arguments.hermetic))
             }
             Command::Run(arguments) => Some((&arguments.compile, &arguments.hermetic)),
+            Command::Doc(arguments) => Some((&arguments.compile, &arguments.hermetic)),
+            Command::Clippy(arguments) => {
+                Some((&arguments.build.compile, &arguments.build.hermetic))
+            }
             Command::Test(arguments) => Some((&arguments.build.compile, &arguments.build.hermetic)),
             Command::Bench(arguments) => {
                 Some((&arguments.build.compile, &arguments.build.hermetic))

@@ -21,6 +21,8 @@ use crate::unit::graph::{Mode, Unit};
 struct Said {
     warnings: usize,
     errors: usize,
+    /// Warnings that another action had said already.
+    duplicates: usize,
 }
 
 /// Shows a build on a [`Shell`].
@@ -30,7 +32,9 @@ pub(super) struct BuildView<'a> {
     format: MessageFormat,
     /// Below which each artifact is handed out.
     destination: PathBuf,
-    announced: BTreeSet<String>,
+    announced: BTreeSet<(bool, String)>,
+    /// What was shown of warnings and errors, so that what several targets have in common is shown once.
+    shown: BTreeSet<String>,
     said: BTreeMap<ActionIndex, Said>,
     running: Vec<ActionIndex>,
     finished: usize,
@@ -52,6 +56,7 @@ impl<'a> BuildView<'a> {
             format,
             destination,
             announced: BTreeSet::new(),
+            shown: BTreeSet::new(),
             said: BTreeMap::new(),
             running: Vec::new(),
             finished: 0,
@@ -77,7 +82,11 @@ impl<'a> BuildView<'a> {
     fn announce(&mut self, verb: &str, action: ActionIndex) {
         let unit = self.unit(action);
         let package = self.package(unit);
-        if unit.mode != Mode::RunCustomBuild && self.announced.insert(package.clone()) {
+        if unit.mode != Mode::RunCustomBuild
+            && self
+                .announced
+                .insert((unit.mode == Mode::Doc, package.clone()))
+        {
             self.shell.status(verb, &package);
         }
     }
@@ -120,8 +129,13 @@ impl<'a> BuildView<'a> {
                     self.shell.line(&Line::CompilerMessage(message).to_json());
                 } else if self.shell.verbosity() > Verbosity::Quiet || self.said[&action].errors > 0
                 {
-                    self.shell
-                        .rendered(&format!("{}\n", diagnostic.shown(self.shell.has_colors())));
+                    let shown = diagnostic.shown(self.shell.has_colors());
+                    let is_warning = diagnostic.level == Level::Warning;
+                    if self.shown.insert(shown.clone()) {
+                        self.shell.rendered(&format!("{shown}\n"));
+                    } else if is_warning && let Some(said) = self.said.get_mut(&action) {
+                        said.duplicates += 1;
+                    }
                 }
             }
             Message::Text(text) => self
@@ -146,8 +160,13 @@ impl<'a> BuildView<'a> {
             } else {
                 format!("{} warnings", said.warnings)
             };
+            let duplicates = match said.duplicates {
+                0 => String::new(),
+                1 => " (1 duplicate)".to_owned(),
+                count => format!(" ({count} duplicates)"),
+            };
             self.shell.warning(&format!(
-                "`{}` ({}) generated {count}",
+                "`{}` ({}) generated {count}{duplicates}",
                 unit.package.name(),
                 target_name(unit)
             ));

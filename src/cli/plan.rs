@@ -62,6 +62,8 @@ pub(super) fn plan(
             color: "auto",
             ..Tests::default()
         }),
+        clippy: None,
+        private_items: false,
     };
     let planned = planning::plan_actions(context, &store, lowered, &request, &options, &mut view)?;
     let text = match arguments.format {

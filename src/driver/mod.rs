@@ -11,8 +11,10 @@ use crate::registry::Event;
 
 pub mod build;
 pub mod cleaning;
+mod clippy;
 mod configured;
 mod declared;
+pub mod documentation;
 mod execution;
 mod files;
 mod granting;

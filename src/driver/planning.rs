@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::digest::TreeDigest;
+use crate::driver::clippy;
 use crate::driver::configured;
 use crate::driver::declared::Judge;
 use crate::driver::granting::{self, BuildGrants};
@@ -18,7 +19,7 @@ use crate::package::{PackageId, SourceId};
 use crate::path::RelPath;
 use crate::plan::graph::{ActionGraph, ActionKind, Artifact};
 use crate::plan::layout::Layout;
-use crate::plan::{PlanInput, Tests, plan};
+use crate::plan::{Clippy, PlanInput, Tests, plan};
 use crate::policy::{BuildMode, Policy};
 use crate::sandbox::{Isolation, Limits, SandboxProfile};
 use crate::store::Store;
@@ -44,6 +45,10 @@ pub struct PlanOptions {
     pub mode: BuildMode,
     /// How tests are run, if they are.
     pub tests: Option<Tests>,
+    /// The arguments of clippy, if the workspace's own packages are checked with it.
+    pub clippy: Option<Vec<String>>,
+    /// Whether what is private is documented, too.
+    pub private_items: bool,
 }
 
 /// A resolved workspace and the units of one build of it.
@@ -329,6 +334,15 @@ pub fn plan_actions(
     }
 
     let mut settings = configured::settings(context, &rust, &request.platforms)?;
+    let clippy = match &options.clippy {
+        Some(arguments) => Some(clippy::clippy(
+            store,
+            &rust,
+            &resolved.workspace,
+            arguments,
+        )?),
+        None => None,
+    };
     let search = system_search();
     let judge = Judge {
         context,
@@ -343,6 +357,9 @@ pub fn plan_actions(
     let declared = judge.complete(&mut settings, reporter)?;
     if options.tests.is_some() {
         judge.refuse_runners(&settings)?;
+    }
+    if clippy.is_some() {
+        settings.workspace_wrapper = Some(Clippy::program(&options.layout));
     }
     let grants = granting::grant(&judge, store, &units, &declared)?;
 
@@ -389,6 +406,8 @@ pub fn plan_actions(
         primary: &primary,
         profile_directory: &profile_directory,
         tests: tests.as_ref(),
+        clippy: clippy.as_ref(),
+        private_items: options.private_items,
     })?;
     let systems = [&c.system, &runtime, &grants.linking]
         .into_iter()

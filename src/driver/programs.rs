@@ -60,6 +60,31 @@ impl Program {
     }
 }
 
+/// Shows `page` with the user's browser: `$BROWSER`, or whatever the desktop has.
+///
+/// # Errors
+/// There is none, or it fails.
+pub fn open(context: &Context, page: &Path) -> Result<(), DriverError> {
+    let named = context.variables.get("BROWSER").map(String::as_str);
+    let candidates = match named.filter(|browser| !browser.is_empty()) {
+        Some(browser) => vec![browser],
+        None => vec!["xdg-open", "gnome-open", "kde-open"],
+    };
+    for browser in &candidates {
+        if Command::new(browser)
+            .arg(page)
+            .status()
+            .is_ok_and(|status| status.success())
+        {
+            return Ok(());
+        }
+    }
+    Err(DriverError::Request {
+        message: format!("no browser could be started for `{}`", page.display()),
+        help: Some("set `BROWSER` to the program that shows pages".to_owned()),
+    })
+}
+
 /// The one program among what was built.
 ///
 /// # Errors

@@ -264,6 +264,11 @@ impl Executor for LocalExecutor<'_> {
         let started = Instant::now();
         let workplace = self.placement.workplace(self.store, bound)?;
         let out = &workplace.out;
+        for directory in &bound.planned.prepared {
+            let path = out.join(directory.as_str());
+            std::fs::create_dir_all(&path)
+                .map_err(|error| StoreError::io("prepare", &path, error))?;
+        }
         let request = self.request(bound, &workplace)?;
         let process = crate::sandbox::spawn(request).map_err(ActionFailure::Sandbox)?;
         let canceller = process.canceller();

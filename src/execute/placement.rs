@@ -87,7 +87,16 @@ impl InPlace {
             .open(&path)
             .map_err(io(&path))?;
         lock.lock().map_err(io(&path))?;
-        for name in ["workspace", "src", "out", "target", "tmp", "toolchain"] {
+        for name in [
+            "workspace",
+            "src",
+            "out",
+            "target",
+            "tmp",
+            "toolchain",
+            "clippy",
+            "clippy-configuration",
+        ] {
             let directory = prefix.join(name);
             match std::fs::remove_dir_all(&directory) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -195,6 +195,9 @@ pub struct PlannedAction {
     /// all of it. They are in [`PlannedAction::platform`], too, and so in id and key.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scratch: Vec<String>,
+    /// Directories that are in its output directory when it starts. They are in [`PlannedAction::platform`], too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prepared: Vec<RelPath>,
     /// Where it may put temporary files.
     pub temporary_directory: SandboxPath,
     /// What has to be done first.
@@ -247,6 +250,17 @@ pub struct Artifact {
     pub executable: bool,
 }
 
+/// The documentation of one crate: part of what becomes one directory for each platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Documentation {
+    /// The action that makes it; the last one of a platform makes what all crates share as well.
+    pub action: ActionIndex,
+    /// The crate's name: its pages are in the directory of that name.
+    pub crate_name: String,
+    /// Below which directory of `target/kiln`: empty or a triple.
+    pub triple: Option<String>,
+}
+
 /// All actions of a build, in an order in which dependencies come first.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ActionGraph {
@@ -254,6 +268,9 @@ pub struct ActionGraph {
     pub actions: Vec<PlannedAction>,
     /// What the user gets.
     pub artifacts: Vec<Artifact>,
+    /// The documentation that the user gets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub documentation: Vec<Documentation>,
     /// The programs that are run once everything is built, one after the other, where the user asked for that. Their
     /// results are told and not kept.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -122,6 +122,16 @@ impl Layout {
         self.below(&format!("git/{name}-{suffix}"))
     }
 
+    /// clippy's driver.
+    pub fn clippy(&self) -> SandboxPath {
+        self.below("clippy")
+    }
+
+    /// clippy's configuration, where a package has none of its own and the workspace has one.
+    pub fn clippy_configuration(&self) -> SandboxPath {
+        self.below("clippy-configuration")
+    }
+
     /// The directory of what the user gets, as tests see it; `directory` is `[<triple>/]<profile>`.
     pub fn target(&self, directory: &RelPath) -> SandboxPath {
         self.below("target").join(directory)

@@ -30,6 +30,8 @@ use crate::tree::TreeRef;
 use crate::unit::graph::{Mode, Platform, Unit, UnitGraph, UnitIndex};
 use crate::unit::lto::LtoMode;
 
+pub mod clippy;
+pub mod docs;
 mod encode;
 pub mod env;
 pub mod graph;
@@ -91,7 +93,13 @@ pub struct PlanInput<'a> {
     pub profile_directory: &'a str,
     /// How the tests among the units are run, if they are.
     pub tests: Option<&'a Tests>,
+    /// What the workspace's own packages are checked with besides rustc.
+    pub clippy: Option<&'a Clippy>,
+    /// Whether what is private is documented, too.
+    pub private_items: bool,
 }
+
+pub use clippy::Clippy;
 
 /// How tests and benchmarks are run.
 #[derive(Debug, Clone, Default)]
@@ -202,6 +210,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<ActionGraph, PlanError> {
         identities,
         by_unit: BTreeMap::new(),
         actions: Vec::new(),
+        last_documented: docs::last_documented(input.units),
     };
     for unit in identity::topological(input.units) {
         if input.units.unit(unit).mode == Mode::Doctest {
@@ -222,6 +231,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<ActionGraph, PlanError> {
     };
     encode::assign_run_ids(&planner.actions, &mut runs);
     Ok(ActionGraph {
+        documentation: planner.documentation(),
         actions: planner.actions,
         artifacts,
         runs,
@@ -233,6 +243,8 @@ struct Planner<'a> {
     identities: Vec<UnitIdentity>,
     by_unit: BTreeMap<UnitIndex, ActionIndex>,
     actions: Vec<PlannedAction>,
+    /// For each platform the unit that is documented last.
+    last_documented: BTreeMap<Platform, UnitIndex>,
 }
 
 /// Where a package is seen.
@@ -331,9 +343,7 @@ impl Planner<'_> {
         match unit.mode {
             Mode::Build | Mode::Test | Mode::Check { .. } => self.compile(index),
             Mode::RunCustomBuild => self.run_build_script(index),
-            Mode::Doc => Err(PlanError::UnsupportedMode {
-                what: "documentation",
-            }),
+            Mode::Doc => self.document(index),
             Mode::Doctest => Err(PlanError::UnsupportedMode {
                 what: "a documentation test",
             }),
@@ -544,6 +554,9 @@ impl Planner<'_> {
             script: None,
         }
         .variables();
+        if is_member && let Some(clippy) = self.input.clippy {
+            self.add_clippy(clippy, &unit.package, &mut environment, &mut inputs);
+        }
         let temporary = self.temporary(index);
         add_process_environment(
             &mut environment,
@@ -578,6 +591,7 @@ impl Planner<'_> {
             system: tree_ref(system),
             run: None,
             given: None,
+            prepared: Vec::new(),
         })
     }
 
@@ -899,6 +913,7 @@ impl Planner<'_> {
             platform: self.platform(ActionKind::RunBuildScript, &[]),
             system: tree_ref(self.input.runtime),
             run: None,
+            prepared: Vec::new(),
             given: Some(output.clone()),
         }
     }
@@ -1024,6 +1039,7 @@ impl Planner<'_> {
             system: tree_ref(granted.map_or(self.input.system, |granted| &granted.system)),
             run: None,
             given: None,
+            prepared: Vec::new(),
         })
     }
 
@@ -1170,6 +1186,8 @@ fn label(unit: &Unit) -> String {
     let what = match (unit.mode, &unit.target.kind) {
         (Mode::RunCustomBuild, _) => "run build script".to_owned(),
         (_, TargetKind::CustomBuild) => "build script".to_owned(),
+        (Mode::Doc, TargetKind::Lib(_)) => "lib doc".to_owned(),
+        (Mode::Doc, _) => format!("\"{}\" doc", unit.target.name),
         (Mode::Test | Mode::Check { test: true }, TargetKind::Lib(_)) => "lib test".to_owned(),
         (_, TargetKind::Lib(_)) => "lib".to_owned(),
         (Mode::Test | Mode::Check { test: true }, TargetKind::Bin) => {

@@ -286,6 +286,7 @@ impl Planner<'_> {
             dependencies,
             platform: self.platform(ActionKind::Test, &[]),
             scratch: Vec::new(),
+            prepared: Vec::new(),
             system: tree_ref(granted.map_or(self.input.system, |granted| &granted.system)),
             run: Some(RunOptions {
                 package: (place.source, self.input.sources[package.id()]),

@@ -110,3 +110,96 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub build: BuildArgs,
 }
+
+/// Flags of `doc`.
+#[derive(Debug, Clone, Args)]
+pub struct DocArgs {
+    /// Show the documentation in a browser when it is made
+    #[arg(long)]
+    pub open: bool,
+    /// Only the packages themselves, not what they depend on
+    #[arg(long)]
+    pub no_deps: bool,
+    /// What is private, too
+    #[arg(long)]
+    pub document_private_items: bool,
+    /// Which packages.
+    #[command(flatten)]
+    pub packages: PackageArgs,
+    /// The library
+    #[arg(long, help_heading = "Targets")]
+    pub lib: bool,
+    /// All programs
+    #[arg(long, help_heading = "Targets")]
+    pub bins: bool,
+    /// This program
+    #[arg(long, value_name = "NAME", help_heading = "Targets")]
+    pub bin: Vec<String>,
+    /// All examples
+    #[arg(long, help_heading = "Targets")]
+    pub examples: bool,
+    /// This example
+    #[arg(long, value_name = "NAME", help_heading = "Targets")]
+    pub example: Vec<String>,
+    /// Which features.
+    #[command(flatten)]
+    pub features: FeatureArgs,
+    /// How it is compiled.
+    #[command(flatten)]
+    pub compile: CompileArgs,
+    /// What is promised.
+    #[command(flatten)]
+    pub hermetic: HermeticArgs,
+    /// How diagnostics are printed (see `build`)
+    #[arg(long, value_name = "FORMAT")]
+    pub message_format: Vec<String>,
+    /// What kiln does not do.
+    #[command(flatten)]
+    pub refused: RefusedArgs,
+}
+
+impl DocArgs {
+    /// The same as flags of `build`.
+    pub fn to_build(&self) -> BuildArgs {
+        BuildArgs {
+            packages: self.packages.clone(),
+            targets: TargetArgs {
+                lib: self.lib,
+                bins: self.bins,
+                bin: self.bin.clone(),
+                examples: self.examples,
+                example: self.example.clone(),
+                ..TargetArgs::default()
+            },
+            features: self.features.clone(),
+            compile: self.compile.clone(),
+            hermetic: self.hermetic.clone(),
+            message_format: self.message_format.clone(),
+            refused: self.refused.clone(),
+        }
+    }
+}
+
+/// Flags of `clippy`.
+#[derive(Debug, Clone, Args)]
+pub struct ClippyArgs {
+    /// Only the packages themselves, not those of the workspace that they depend on
+    #[arg(long)]
+    pub no_deps: bool,
+    #[arg(long, hide = true)]
+    pub(in crate::cli) fix: bool,
+    #[arg(long, hide = true, value_name = "LINT")]
+    pub(in crate::cli) explain: Option<String>,
+    #[arg(long, hide = true)]
+    pub(in crate::cli) allow_dirty: bool,
+    #[arg(long, hide = true)]
+    pub(in crate::cli) allow_staged: bool,
+    #[arg(long, hide = true)]
+    pub(in crate::cli) allow_no_vcs: bool,
+    /// How it is built.
+    #[command(flatten)]
+    pub build: BuildArgs,
+    /// Flags for lints: `-W`, `-A`, `-D`, `-F LINT`
+    #[arg(value_name = "ARGS", last = true)]
+    pub arguments: Vec<String>,
+}
