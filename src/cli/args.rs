@@ -122,6 +122,8 @@ pub enum Command {
     Install(InstallArgs),
     /// Print the packages of the workspace and what they depend on, as JSON
     Metadata(crate::cli::metadata::MetadataArgs),
+    /// List the files that a published package consists of
+    Package(crate::cli::package::PackagingArgs),
     /// Remove what was built (the store is `cache`'s)
     Clean(crate::cli::clean::CleanArgs),
     /// Print what depends on what as a tree

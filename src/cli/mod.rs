@@ -38,6 +38,8 @@ mod locate;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod metadata;
 mod observe;
+#[expect(unreachable_pub, reason = "clap derives on plain types")]
+mod package;
 mod plan;
 mod report;
 mod run;
@@ -140,6 +142,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Update(ref arguments) => update::update(&context, &shell, arguments),
             Command::Install(ref arguments) => install::install(&context, &shell, arguments),
             Command::Metadata(ref arguments) => metadata::metadata(&context, &shell, arguments),
+            Command::Package(ref arguments) => package::package(&context, &shell, arguments),
             Command::Clean(ref arguments) => clean::clean(&context, &shell, arguments),
             Command::Tree(ref arguments) => tree::show(&context, &shell, arguments),
             Command::ReadManifest => metadata::read_manifest(&context, &shell),

@@ -20,6 +20,7 @@ mod files;
 mod granting;
 pub mod install;
 pub mod packages;
+pub mod packaging;
 pub mod planning;
 pub mod programs;
 mod providers;

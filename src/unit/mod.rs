@@ -37,7 +37,7 @@ pub use request::{
     BuildRequest, Intent, PackageSelection, Platforms, TargetNames, TargetSelection,
 };
 pub use spec::{find_package, package_id_spec, spec_matches};
-pub use view::{Activation, View, all_packages, narrowed};
+pub use view::{Activation, View, all_packages, narrowed, selected_members};
 
 pub(crate) use features::ProcMacros;
 pub(crate) use packages::{MemberFeatures, PackageIndex};

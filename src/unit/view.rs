@@ -11,8 +11,9 @@ use crate::unit::features::{self, FeatureOptions, ResolvedFeatures};
 use crate::unit::graph::Platform;
 use crate::unit::lower::Narrowed;
 use crate::unit::packages::{MemberFeatures, PackageGraph, PackageIndex};
-use crate::unit::request::{BuildRequest, Platforms};
-use crate::unit::{UnitError, selection};
+use crate::unit::request::{BuildRequest, PackageSelection, Platforms};
+use crate::unit::selection::Selector;
+use crate::unit::{UnitError, find_package, selection};
 
 /// For which platforms dependencies count.
 #[derive(Debug, Clone)]
@@ -67,6 +68,27 @@ pub fn narrowed(
     request: &BuildRequest,
 ) -> Result<Resolve, UnitError> {
     Ok(Narrowed::new(workspace, resolve, platforms, request)?.resolve)
+}
+
+/// The members that `selection` means; `-p` has to mean one each.
+///
+/// # Errors
+/// If it names packages that are no members.
+pub fn selected_members(
+    workspace: &Workspace,
+    selection: &PackageSelection,
+) -> Result<Vec<PackageId>, UnitError> {
+    let selected = selection::select(workspace, selection)?;
+    for selector in &selected.selectors {
+        if let Selector::Spec(spec) = selector {
+            find_package(&spec.to_string(), &workspace.members)?;
+        }
+    }
+    let members = workspace.members.iter();
+    Ok(members
+        .filter(|member| selected.selectors.iter().any(|one| one.matches(member)))
+        .cloned()
+        .collect())
 }
 
 /// Every package that is left of a resolution: what has to be at hand to show it for all platforms.

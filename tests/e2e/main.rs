@@ -20,6 +20,7 @@ mod git;
 mod locks;
 mod messages;
 mod overrides;
+mod packaging;
 mod repetition;
 mod run;
 mod sources;
