@@ -440,6 +440,7 @@ fn parameters(arguments: &BuildArgs, request: &BuildRequest) -> serde_json::Valu
         "profile": request.profile_name(),
         "targets": request.platforms,
         "messageFormat": arguments.message_format,
+        "configuredProfiles": request.config_profiles,
         "targetSelection": {
             "allTargets": request.targets.all_targets,
             "lib": request.targets.lib,

@@ -125,7 +125,13 @@ pub(super) fn show(
     request.features = features(&arguments.features);
     let all_platforms = arguments.target == ["all"];
     if !all_platforms {
-        request.platforms.clone_from(&arguments.target);
+        let configured = &context.config.build_targets;
+        request
+            .platforms
+            .clone_from(match arguments.target.as_slice() {
+                [] => configured,
+                _ => &arguments.target,
+            });
     }
     let options = TreeOptions {
         edges,

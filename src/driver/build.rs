@@ -14,6 +14,7 @@ use crate::execute::outcome::Outcome;
 use crate::execute::schedule::{self, ScheduleOptions, Summary};
 use crate::package::{PackageId, SourceKind};
 use crate::plan::graph::{ActionIndex, Artifact};
+use crate::plan::settings::Settings;
 use crate::sandbox::Isolation;
 
 /// The attestation's file, beside the artifacts.
@@ -224,7 +225,7 @@ fn attest(
         .collect();
     let provenance = Provenance {
         subjects,
-        parameters: options.parameters.clone(),
+        parameters: parameters(planned, options),
         isolation: IsolationRecord {
             isolation: options.isolation.as_str().to_owned(),
             enforced,
@@ -249,6 +250,18 @@ fn attest(
         source,
     })?;
     Ok(path)
+}
+
+/// What the user asked for on the command line, and in configuration as far as that says anything of the units.
+fn parameters(planned: &Planned, options: &BuildOptions<'_>) -> serde_json::Value {
+    let mut parameters = options.parameters.clone();
+    if planned.settings != Settings::default()
+        && let Some(parameters) = parameters.as_object_mut()
+        && let Ok(settings) = serde_json::to_value(&planned.settings)
+    {
+        parameters.insert("configuration".to_owned(), settings);
+    }
+    parameters
 }
 
 fn materials(planned: &Planned) -> Vec<Material> {

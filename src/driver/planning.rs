@@ -19,6 +19,7 @@ use crate::package::{PackageId, SourceId};
 use crate::path::RelPath;
 use crate::plan::graph::{ActionGraph, ActionKind, Artifact};
 use crate::plan::layout::Layout;
+use crate::plan::settings::Settings;
 use crate::plan::{Clippy, PlanInput, Tests, plan};
 use crate::policy::{BuildMode, Policy};
 use crate::sandbox::{Isolation, Limits, SandboxProfile};
@@ -105,6 +106,8 @@ pub struct Planned {
     pub limits: BTreeMap<PackageId, Limits>,
     /// What policy granted, in words, and the system tree that holds it, by package.
     pub grants: BTreeMap<PackageId, (Vec<String>, TreeRef)>,
+    /// What configuration says of the units.
+    pub settings: Settings,
     /// The directory of the build profile.
     pub profile_directory: String,
 }
@@ -449,6 +452,7 @@ pub fn plan_actions(
         limits: grants.limits.clone(),
         grants: granted_trees(&grants),
         granted_systems: grants.systems,
+        settings,
         profile_directory,
     })
 }

@@ -27,7 +27,7 @@ mod workspace;
 pub use checkout::{FoundPackages, read_packages};
 pub use error::ManifestError;
 pub use package::read_package;
-pub use read::{ManifestContext, find_manifest};
+pub use read::{ConfiguredPatch, ManifestContext, find_manifest};
 pub use workspace::{load_workspace, workspace_root};
 
 #[cfg(test)]

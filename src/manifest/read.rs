@@ -19,8 +19,25 @@ pub struct ManifestContext {
     pub registries: BTreeMap<String, SourceId>,
     /// Registries that configuration names and kiln cannot use, each with the reason.
     pub unusable_registries: BTreeMap<String, String>,
+    /// `[patch]` of the configuration, which goes over the manifest's.
+    pub patches: Vec<ConfiguredPatch>,
     /// Directories above which no workspace root is looked for: cargo's home, the root of a checkout.
     pub barriers: Vec<PathBuf>,
+}
+
+/// An entry of `[patch]` in the configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConfiguredPatch {
+    /// What is patched: a registry's name, or an address.
+    pub source: String,
+    /// The name of the dependency.
+    pub name: String,
+    /// What takes its place.
+    pub dependency: toml::Value,
+    /// What a relative path in it is relative to.
+    pub directory: PathBuf,
+    /// The file that says so.
+    pub origin: String,
 }
 
 /// A manifest as written.

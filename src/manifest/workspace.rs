@@ -18,7 +18,7 @@ use super::package::{
 use super::paths::{normalize, relative};
 use super::profiles;
 use super::read::{Document, ManifestContext, Reader, excludes};
-use crate::package::{Dependency, DependencyKind, PackageId, SourceKind};
+use crate::package::{Dependency, DependencyKind, PackageId, SourceId, SourceKind};
 
 /// Loads the workspace that the manifest at `manifest_path` (absolute) belongs to.
 pub fn load_workspace(
@@ -505,8 +505,63 @@ impl Loader<'_, '_> {
             }
             patches.insert(address, list);
         }
+        self.configured_patches(root, &source, &mut patches, &mut warnings)?;
         self.warn(&root.path, warnings);
         Ok(patches)
+    }
+
+    /// Puts `[patch]` of the configuration over the manifest's: an entry replaces that of the same name.
+    fn configured_patches(
+        &self,
+        root: &Document,
+        source: &SourceId,
+        patches: &mut BTreeMap<String, Vec<Dependency>>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), ManifestError> {
+        let mut configured: BTreeMap<String, Vec<Dependency>> = BTreeMap::new();
+        for patch in &self.reader.context.patches {
+            let wrong = |fault: Box<Fault>| {
+                root.error(Fault::new(format!(
+                    "`patch.{}.{}` in `{}`: {}",
+                    patch.source,
+                    patch.name,
+                    patch.origin,
+                    fault.sentence()
+                )))
+            };
+            let surroundings = Surroundings {
+                context: self.reader.context,
+                directory: &patch.directory,
+                source,
+            };
+            let address = surroundings.patched_address(&patch.source).map_err(wrong)?;
+            let toml: cargo_util_schemas::manifest::TomlDependency = patch
+                .dependency
+                .clone()
+                .try_into()
+                .map_err(|error: toml::de::Error| wrong(Fault::new(error.message()).into()))?;
+            let dependency = surroundings
+                .dependency(
+                    &patch.name,
+                    &detailed(&toml),
+                    DependencyKind::Normal,
+                    None,
+                    warnings,
+                )
+                .map_err(wrong)?;
+            configured.entry(address).or_default().push(dependency);
+        }
+        for (address, list) in configured {
+            let name = |dependency: &Dependency| {
+                let name = dependency.renamed.as_ref();
+                name.unwrap_or(&dependency.package).clone()
+            };
+            let names: Vec<_> = list.iter().map(name).collect();
+            let there = patches.entry(address).or_default();
+            there.retain(|dependency| !names.contains(&name(dependency)));
+            there.splice(0..0, list);
+        }
+        Ok(())
     }
 
     /// The path packages that are no members: those that members (or patches) depend on, and so on. Of those, the

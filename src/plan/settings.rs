@@ -6,7 +6,8 @@ use crate::directive::BuildScriptOutput;
 use crate::unit::graph::Platform;
 
 /// What configuration says of the units of one platform.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PlatformSettings {
     /// Flags for rustc.
     pub rustflags: Vec<String>,
@@ -19,7 +20,8 @@ pub struct PlatformSettings {
 }
 
 /// What configuration says of all units of a build.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Settings {
     /// For units of the host.
     pub host: PlatformSettings,

@@ -59,6 +59,14 @@ fn variables_of_configuration_are_seen_as_under_cargo() {
         workspace.run("target/kiln/debug/declared-env"),
         built(&[]).0
     );
+    let attestation = workspace.read("target/kiln/debug/kiln-attestation.json");
+    let attestation: serde_json::Value = serde_json::from_slice(&attestation).expect("JSON");
+    let configuration =
+        &attestation["predicate"]["buildDefinition"]["externalParameters"]["configuration"];
+    assert_eq!(
+        configuration["environment"]["PLAIN"], "plain",
+        "{configuration}"
+    );
     // A changed file is noticed, and what was built before is known still.
     workspace.write(".cargo/config.toml", &ENV.replace("'plain'", "'other'"));
     let (ours, theirs) = built(&[]);

@@ -146,3 +146,55 @@ fn aliases_and_runners() {
         users(workspace.cargo(["run"]))
     );
 }
+
+#[test]
+fn patches_of_configuration_go_over_the_manifests() {
+    let workspace = Workspace::new(&[
+        (
+            "Cargo.toml",
+            &manifest(
+                "patched",
+                "[dependencies]\ncfg-if = '1'\n[patch.crates-io]\ncfg-if = { path = 'one' }\n",
+            ),
+        ),
+        (
+            "src/main.rs",
+            "fn main() { println!(\"{}\", cfg_if::WHICH); }\n",
+        ),
+        (
+            "one/Cargo.toml",
+            "[package]\nname = 'cfg-if'\nversion = '1.0.0'\n",
+        ),
+        ("one/src/lib.rs", "pub const WHICH: u8 = 1;\n"),
+        (
+            "two/Cargo.toml",
+            "[package]\nname = 'cfg-if'\nversion = '1.2.0'\n",
+        ),
+        ("two/src/lib.rs", "pub const WHICH: u8 = 2;\n"),
+        (
+            ".cargo/config.toml",
+            "[patch.crates-io]\ncfg-if = { path = 'two' }\n",
+        ),
+    ]);
+    workspace.kiln(["build"]).ok();
+    let ours = (
+        workspace.read("Cargo.lock"),
+        workspace.run("target/kiln/debug/patched"),
+    );
+    std::fs::remove_file(workspace.root().join("Cargo.lock")).expect("there");
+    workspace.cargo(["build"]).ok();
+    let theirs = (
+        workspace.read("Cargo.lock"),
+        workspace.run("target/debug/patched"),
+    );
+    assert_eq!(ours, theirs);
+    assert_eq!(ours.1, "2\n");
+    workspace.write(
+        ".cargo/config.toml",
+        "[patch.crates-io]\ncfg-if = { version = 1 }\n",
+    );
+    workspace
+        .kiln(["build"])
+        .run()
+        .says(&["`patch.crates-io.cfg-if`"]);
+}

@@ -16,14 +16,14 @@ mod value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cargo_util_schemas::manifest::TomlProfile;
+use cargo_util_schemas::manifest::{TomlDependency, TomlProfile};
 
 use self::layers::Layers;
 use self::value::Origin;
 use super::model::BuildProfiles;
 use super::paths::normalize;
 use super::profiles::check_profile;
-use super::read::ManifestContext;
+use super::read::{ConfiguredPatch, ManifestContext};
 use crate::package::SourceId;
 
 pub use error::ConfigError;
@@ -72,6 +72,8 @@ pub struct Config {
     pub sources: BTreeMap<String, ConfiguredSource>,
     /// `[profile.NAME]`, over the manifest's.
     pub profiles: BTreeMap<String, TomlProfile>,
+    /// `[patch]`
+    pub patches: Vec<ConfiguredPatch>,
     /// `resolver.incompatible-rust-versions`
     pub incompatible_rust_versions: Option<IncompatibleRustVersions>,
     /// What the user is to be told besides.
@@ -143,6 +145,13 @@ impl Config {
         config.sources = sources::sources(&layers)?;
         config.credentials = sources::credentials(inputs.home.as_ref())?;
         config.profiles = profiles(&layers, &mut config.warnings)?;
+        config.patches = patches(&layers)?;
+        if let Some(paths) = layers.find(&["paths"]) {
+            return Err(paths.origin().error(
+                "paths",
+                "kiln does not override packages by paths: `[patch]` does that, in the manifest or here",
+            ));
+        }
         config.layers = layers;
         config.check()?;
         Ok(config)
@@ -152,6 +161,7 @@ impl Config {
     pub fn manifest_context(&self, barriers: Vec<PathBuf>) -> ManifestContext {
         ManifestContext {
             registries: self.registries.clone(),
+            patches: self.patches.clone(),
             unusable_registries: self.unusable_registries.clone(),
             barriers,
         }
@@ -203,6 +213,33 @@ impl Config {
         }
         merged
     }
+}
+
+fn patches(layers: &Layers) -> Result<Vec<ConfiguredPatch>, ConfigError> {
+    let mut patches = Vec::new();
+    for source in layers.keys(&["patch"]) {
+        for name in layers.keys(&["patch", &source]) {
+            let Some(value) = layers.find(&["patch", &source, &name]) else {
+                continue;
+            };
+            let key = format!("patch.{source}.{name}");
+            let path = layers.find(&["patch", &source, &name, "path"]);
+            let origin = path.unwrap_or(value).origin();
+            let dependency = value.plain();
+            dependency
+                .clone()
+                .try_into::<TomlDependency>()
+                .map_err(|error| origin.error(&key, error.message()))?;
+            patches.push(ConfiguredPatch {
+                source: source.clone(),
+                name,
+                dependency,
+                directory: origin.base(layers.start()),
+                origin: origin.to_string(),
+            });
+        }
+    }
+    Ok(patches)
 }
 
 /// The keys of a profile that the environment can set.

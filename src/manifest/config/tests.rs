@@ -265,7 +265,8 @@ fn programs_and_variables() {
 
 #[test]
 fn what_is_wrong_is_said_with_its_place() {
-    let cases: [(&str, Pairs<'_>, &[&str], &str); 9] = [
+    let cases: [(&str, Pairs<'_>, &[&str], &str); 10] = [
+        ("paths = ['x']", &[], &[], "`paths`"),
         ("x = [", &[], &[], "config.toml:1:6"),
         (
             "net.offline = 'yes'",
