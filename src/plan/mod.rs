@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::digest::ActionId;
-use crate::directive::{BuildScriptOutput, LinkArgTarget};
+use crate::directive::LinkArgTarget;
 use crate::manifest::model::{Package, Target, TargetKind, Workspace};
 use crate::package::{PackageId, SourceId};
 use crate::path::{RelPath, SandboxPath};
@@ -34,6 +34,7 @@ pub mod clippy;
 pub mod docs;
 mod encode;
 pub mod env;
+mod given;
 pub mod graph;
 pub mod identity;
 pub mod layout;
@@ -888,34 +889,6 @@ impl Planner<'_> {
             add_need(dependencies, action, Needs::Everything);
         }
         binaries
-    }
-
-    /// A build script that configuration stands in for.
-    fn given(&self, index: UnitIndex, place: Place, output: &BuildScriptOutput) -> PlannedAction {
-        let unit = self.input.units.unit(index);
-        PlannedAction {
-            id: ActionId::from_bytes([0; 32]),
-            kind: ActionKind::RunBuildScript,
-            unit: index,
-            label: label(unit),
-            program: self.tool("rustc"),
-            arguments: Vec::new(),
-            environment: BTreeMap::new(),
-            environment_of: Vec::new(),
-            metadata_of: Vec::new(),
-            directory: place.root,
-            inputs: Vec::new(),
-            output_directory: self.out_dir(index),
-            outputs: Outputs::OutDir,
-            scratch: Vec::new(),
-            temporary_directory: self.temporary(index),
-            dependencies: BTreeMap::new(),
-            platform: self.platform(ActionKind::RunBuildScript, &[]),
-            system: tree_ref(self.input.runtime),
-            run: None,
-            prepared: Vec::new(),
-            given: Some(output.clone()),
-        }
     }
 
     fn run_build_script(&self, index: UnitIndex) -> Result<PlannedAction, PlanError> {
