@@ -264,6 +264,20 @@ fn programs_and_variables() {
 }
 
 #[test]
+fn what_kiln_cannot_use_is_an_error_where_it_is_used() {
+    let text = "[registries.a]\nindex = 'https://example.com/index'\n\
+                [source.b]\nregistry = 'https://example.com/index'\n\
+                [source.crates-io]\nreplace-with = 'b'\n";
+    let (_, config) = load(&[("w/.cargo/config.toml", text)], &[], &[]);
+    let config = config.expect("valid as such");
+    assert!(config.unusable_registries["a"].contains("git repository"));
+    let error = config
+        .replacement_of(&crate::package::SourceId::default_registry())
+        .expect_err("used");
+    assert!(error.to_string().contains("git repository"), "{error}");
+}
+
+#[test]
 fn what_is_wrong_is_said_with_its_place() {
     let cases: [(&str, Pairs<'_>, &[&str], &str); 10] = [
         ("paths = ['x']", &[], &[], "`paths`"),
@@ -282,10 +296,10 @@ fn what_is_wrong_is_said_with_its_place() {
             "the variable `CARGO_NET_OFFLINE`",
         ),
         (
-            "[registries.a]\nindex = 'https://example.com'",
+            "[registries.a]\nindex = 1",
             &[],
             &[],
-            "git repository",
+            "`registries.a.index`: it is an integer",
         ),
         ("[profile.dev]\npanic = 'x'", &[], &[], "`profile.dev`"),
         ("", &[], &["nonsense"], "--config nonsense"),

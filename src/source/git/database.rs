@@ -158,6 +158,10 @@ impl Databases {
                 let lock_of_shallow = lock(&self.directory, &shallow)?;
                 let spec = format!("+{commit}:{KEPT}/commits/{commit}");
                 let result = server.fetch(&shallow, &[spec], NonZeroU32::new(1));
+                // Who cannot be reached cannot be asked for more, either.
+                if let Err(error @ GitError::Request { .. }) = result {
+                    return Err(error);
+                }
                 if result.is_ok()
                     && let repository = open(&shallow, address)?
                     && let Some(id) = commit_in(&repository, commit)
