@@ -67,7 +67,7 @@ fn same(workspace: &Workspace, arguments: &[&str]) -> Run {
 /// A workspace with tests of every kind; all names begin with `name`.
 fn everything(name: &str) -> Workspace {
     let identifier = name.replace('-', "_");
-    let workspace = Workspace::new(&[
+    Workspace::new(&[
         (
             "Cargo.toml",
             "[workspace]\nmembers = [\"app\", \"macro\", \"dynamic\"]\nresolver = \"3\"\n",
@@ -213,8 +213,7 @@ mod tests {
                 "#[test] fn it_is_found() {{ assert_eq!({identifier}_dynamic::seven(), 7) }}\n"
             ),
         ),
-    ]);
-    workspace
+    ])
 }
 
 #[test]
