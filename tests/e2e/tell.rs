@@ -338,3 +338,65 @@ fn versions_are_told_with_and_without_details() {
     let help = workspace.kiln(["help", "tree"]).ok();
     assert!(help.stdout.contains("--no-dedupe"), "{help}");
 }
+
+/// What rust-analyzer runs to learn of build scripts and procedural macros: the same messages as cargo's, with files
+/// that are there.
+#[test]
+fn editors_get_the_messages_that_they_ask_for() {
+    let workspace = everything();
+    let arguments = || {
+        "check --quiet --workspace --message-format=json --all-targets --keep-going --manifest-path Cargo.toml".split(' ')
+    };
+    type Message = (String, Option<String>, Option<String>, bool);
+    let messages = |run: &Run| -> Vec<(Message, Value)> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let mut all: Vec<(Message, Value)> = run
+            .stdout
+            .lines()
+            .map(|line| {
+                let json: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{run}"));
+                let key = (
+                    text(&json["reason"]).unwrap_or_default(),
+                    text(&json["package_id"]),
+                    Some(json["target"].to_string()),
+                    json["profile"]["test"] == true,
+                );
+                (key, json)
+            })
+            .collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    };
+    let cargos = messages(&workspace.cargo(arguments()).ok());
+    let ours = messages(&workspace.kiln(arguments()).ok());
+    let keys = |all: &[(Message, Value)]| -> Vec<Message> {
+        all.iter().map(|(key, _)| key.clone()).collect()
+    };
+    assert_eq!(keys(&ours), keys(&cargos));
+    let mut libraries = 0;
+    for ((_, ours), (_, cargos)) in ours.iter().zip(&cargos) {
+        for same in [
+            "target",
+            "features",
+            "profile",
+            "manifest_path",
+            "cfgs",
+            "env",
+            "linked_libs",
+        ] {
+            assert_eq!(ours[same], cargos[same], "{same} of {ours}");
+        }
+        for file in ours["filenames"].as_array().into_iter().flatten() {
+            let path = std::path::Path::new(file.as_str().expect("a path"));
+            let content = std::fs::read(path).unwrap_or_else(|error| panic!("{file}: {error}"));
+            if path.extension().is_some_and(|extension| extension == "so") {
+                libraries += 1;
+                assert!(content.starts_with(b"\x7fELF"), "{file}");
+            }
+        }
+        if let Some(directory) = ours["out_dir"].as_str() {
+            assert!(std::path::Path::new(directory).is_dir(), "{directory}");
+        }
+    }
+    assert_eq!(libraries, 1, "one procedural macro");
+}
