@@ -539,7 +539,7 @@ impl Loader<'_, '_> {
                 .dependency
                 .clone()
                 .try_into()
-                .map_err(|error: toml::de::Error| wrong(Fault::new(error.message()).into()))?;
+                .map_err(|error: toml::de::Error| wrong(Fault::new(error.message())))?;
             let dependency = surroundings
                 .dependency(
                     &patch.name,

@@ -258,7 +258,7 @@ fn arguments_of(joined: &str) -> Vec<String> {
     kept
 }
 
-/// Variables whose values are kiln's own; README.md says so under "Differences from cargo".
+/// Variables whose values are kiln's own; DIFFERENCES.md says so.
 const OWN: [&str; 8] = [
     "CARGO_MAKEFLAGS",
     "LANG",
