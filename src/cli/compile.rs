@@ -22,7 +22,7 @@ use crate::path::SandboxPath;
 use crate::plan::layout::{CANONICAL_PREFIX, Layout};
 use crate::policy::BuildMode;
 use crate::sandbox::Isolation;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::unit::{BuildRequest, Intent, PackageSelection, TargetNames, TargetSelection};
 
 /// One compilation, from the command line on.
@@ -390,13 +390,12 @@ pub(super) fn jobs(context: &Context, given: Option<&str>) -> Result<usize, Driv
 
 /// Makes the target directory, marked for backup programs as cargo marks it.
 pub(super) fn prepare_target(target: &std::path::Path) -> Result<(), DriverError> {
-    let failed = |source| DriverError::File {
-        path: target.to_owned(),
-        verb: "written",
-        source,
-    };
     // A directory that was there before is the user's; the one below it is kiln's in any case.
     let own = target.join(crate::cli::target::OWN);
+    let failed = |error| DriverError::HandOut {
+        path: own.clone(),
+        source: StoreError::io("write", &own, error),
+    };
     let is_new = !target.exists();
     std::fs::create_dir_all(&own).map_err(failed)?;
     let marked = is_new.then_some(target).into_iter().chain([&*own]);

@@ -40,7 +40,7 @@ fn untouched(workspace: &Workspace, before: &[String]) {
     let left: Vec<_> = walkdir::WalkDir::new(target)
         .into_iter()
         .filter_map(Result::ok)
-        .filter(|entry| entry.file_type().is_file())
+        .filter(|entry| entry.file_type().is_file() && entry.file_name() != "CACHEDIR.TAG")
         .collect();
     assert!(left.is_empty(), "{left:?}");
 }
