@@ -17,7 +17,6 @@ use crate::manifest::config::{
     Config, ConfigInputs, NetworkSettings, ProgressWhen, TerminalSettings,
 };
 use crate::registry::{NetworkConfig, Proxies, Roots};
-use crate::sandbox::{Limits, SandboxProfile, confine_self};
 
 mod alias;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
@@ -72,7 +71,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         .get(1)
         .is_some_and(|argument| argument == UNPACK_WORKER)
     {
-        return crate::source::run_worker(arguments.into_iter().skip(2), confine_unpacker);
+        return crate::source::run_worker(arguments.into_iter().skip(2), crate::source::confine_to);
     }
     let given: Vec<String> = arguments
         .iter()
@@ -174,18 +173,6 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(FAILURE)
         }
     }
-}
-
-/// Leaves the process that unpacks an archive nothing but its destination.
-fn confine_unpacker(destination: &Path) -> Result<(), DriverError> {
-    let limits = Limits {
-        memory_bytes: Some(2 << 30),
-        cpu_seconds: Some(300),
-        ..Limits::default()
-    };
-    let profile = SandboxProfile::shipped("unpack")?;
-    confine_self(destination, &profile, &limits)?;
-    Ok(())
 }
 
 /// Takes `+TOOLCHAIN` from the front, as rustup's cargo does.

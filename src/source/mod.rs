@@ -9,6 +9,7 @@
 //! unpacked before that, and what unpacks is a process that can write nowhere but into the directory it fills.
 
 mod archive;
+mod confine;
 mod error;
 pub mod git;
 mod registries;
@@ -31,6 +32,7 @@ use crate::store::{CaptureLimits, Store};
 use crate::tree::TreeRef;
 
 use archive::{Archives, Download, DownloadError};
+pub use confine::{ConfineError, confine_to};
 pub use error::{Claimant, SourceError};
 pub use registries::Registries;
 use worker::Report;
