@@ -20,6 +20,17 @@ pub struct Snippet {
     pub label: String,
 }
 
+/// An error and its causes in one line, for where only text can go.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(&format!(": {cause}"));
+        next = cause.source();
+    }
+    text
+}
+
 /// An error on its way to a person.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {

@@ -124,14 +124,7 @@ impl<'a> Compilation<'a> {
         }
         let compiled = self.run()?;
         if let Some((question, _)) = question {
-            question.answer(
-                self.context,
-                platforms,
-                &self.options,
-                &compiled.planned,
-                &compiled.built,
-                compiled.told,
-            );
+            question.answer(&compiled.planned, &compiled.built, compiled.told);
         }
         Ok(())
     }
@@ -171,6 +164,8 @@ impl<'a> Compilation<'a> {
             },
         );
         observer.end(result.is_ok());
+        // What happened to the store happened once, and is not told again.
+        let told = self.shell.told();
         for event in self.store.take_events() {
             self.shell.warning(&format!(
                 "discarded from the store, and made again when it is needed: {}",
@@ -178,7 +173,6 @@ impl<'a> Compilation<'a> {
             ));
         }
         let built = result?;
-        let told = self.shell.told();
         self.finished(
             built.executed,
             built.executed + built.cached,

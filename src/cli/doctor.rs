@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::cli::shell::Shell;
+use crate::diag::chain;
 use crate::driver::{Context, DriverError, planning};
 use crate::sandbox::probe::probe;
 use crate::store::Store;
@@ -113,14 +114,4 @@ pub(super) fn doctor(context: &Context, shell: &Shell) -> Result<ExitCode, Drive
     } else {
         ExitCode::from(super::FAILURE)
     })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    text
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::cli::shell::{Shell, Verbosity};
+use crate::diag::chain;
 use crate::driver::Planned;
 use crate::execute::outcome::Outcome;
 use crate::execute::{ActionEvent, ActionFailure, Observer, Source};
@@ -375,12 +376,7 @@ impl Observer for BuildView<'_> {
 
 /// A failure and its causes in one text, what the process printed included and made harmless.
 pub(super) fn describe(failure: &ActionFailure) -> String {
-    let mut text = failure.to_string();
-    let mut next = std::error::Error::source(failure);
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
+    let mut text = chain(failure);
     match failure {
         ActionFailure::Process(process) => {
             for (name, bytes) in [("stdout", &process.stdout), ("stderr", &process.stderr)] {

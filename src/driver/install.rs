@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use semver::{Version, VersionReq};
 
+use crate::diag::chain;
 use crate::driver::planning::{self, Lowered};
 use crate::driver::registries::Registries;
 use crate::driver::{Context, DriverError, LockMode, Reporter, packages, resolution};
@@ -211,16 +212,6 @@ fn choose(spec: &CrateSpec, registries: &mut Registries<'_>) -> Result<Arc<Summa
             }
         }
     })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    text
 }
 
 /// Where programs go: what the user says, or cargo's place.

@@ -64,57 +64,51 @@ pub struct Repeated {
 
 /// One build, as far as it is known before it is planned.
 #[derive(Debug)]
-pub struct Question {
+pub struct Question<'a> {
+    context: &'a Context,
+    targets: &'a [String],
+    options: &'a PlanOptions,
     file: PathBuf,
     /// `None`: something could not be read, so nothing can be said.
     front: Option<String>,
 }
 
-impl Question {
+impl<'a> Question<'a> {
     /// Asks whether the build that `context` describes has anything to do. `shown` is whatever decides how it is
     /// shown, besides the command line. If not, the second value says what to tell the user.
     pub fn ask(
-        context: &Context,
+        context: &'a Context,
         store: &Arc<Store>,
-        targets: &[String],
-        options: &PlanOptions,
+        targets: &'a [String],
+        options: &'a PlanOptions,
         shown: &str,
     ) -> (Self, Option<Repeated>) {
         let file = record_file(context, shown);
         let state = State::now(context, store, targets, options).ok();
         let repeated = state.as_ref().and_then(|state| recall(store, &file, state));
         let front = state.map(|state| state.front);
-        (Self { file, front }, repeated)
+        let question = Self {
+            context,
+            targets,
+            options,
+            file,
+            front,
+        };
+        (question, repeated)
     }
 
     /// Records that the build succeeded. A record that cannot be made costs time later on, and nothing else.
-    pub fn answer(
-        &self,
-        context: &Context,
-        targets: &[String],
-        options: &PlanOptions,
-        planned: &Planned,
-        built: &Built,
-        told: Vec<String>,
-    ) {
-        if let Some(record) = self.record(context, targets, options, planned, built, told)
+    pub fn answer(&self, planned: &Planned, built: &Built, told: Vec<String>) {
+        if let Some(record) = self.record(planned, built, told)
             && let Ok(json) = serde_json::to_vec(&record)
         {
             let _ = super::files::write(&self.file, &json);
         }
     }
 
-    fn record(
-        &self,
-        context: &Context,
-        targets: &[String],
-        options: &PlanOptions,
-        planned: &Planned,
-        built: &Built,
-        told: Vec<String>,
-    ) -> Option<Record> {
+    fn record(&self, planned: &Planned, built: &Built, told: Vec<String>) -> Option<Record> {
         // What was read before the build and what is there now have to be the same, or who knows what was built.
-        let now = State::now(context, &planned.store, targets, options).ok()?;
+        let now = State::now(self.context, &planned.store, self.targets, self.options).ok()?;
         if self.front.as_ref() != Some(&now.front) {
             return None;
         }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use cargo_platform::Platform as PlatformExpression;
 use serde::Serialize;
 
-use crate::manifest::model::{Package, Target, TargetKind, Workspace};
+use crate::manifest::model::{Package, Target, Workspace};
 use crate::manifest::source_text::{UrlEncoding, source_text};
 use crate::package::{
     Dependency, DependencyKind, FeatureName, PackageId, SourceId, SourceKind, Summary,
 };
 use crate::resolve::graph::Resolve;
+use crate::unit::json::{self, TargetJson};
 use crate::unit::{Activation, package_id_spec};
 
 /// Why there is no metadata.
@@ -137,20 +138,6 @@ struct DependencyJson<'a> {
     registry: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<&'a Path>,
-}
-
-#[derive(Serialize)]
-struct TargetJson<'a> {
-    kind: Vec<&'a str>,
-    crate_types: Vec<String>,
-    name: &'a str,
-    src_path: &'a Path,
-    edition: &'static str,
-    #[serde(rename = "required-features", skip_serializing_if = "Option::is_none")]
-    required_features: Option<&'a [String]>,
-    doc: bool,
-    doctest: bool,
-    test: bool,
 }
 
 #[derive(Serialize)]
@@ -373,7 +360,11 @@ fn package_json(package: &Package) -> PackageJson<'_> {
         description: about.description.as_deref(),
         source: source_json(summary.id.source()),
         dependencies: summary.dependencies.iter().map(dependency_json).collect(),
-        targets: package.targets.iter().map(|t| target_json(t)).collect(),
+        targets: package
+            .targets
+            .iter()
+            .map(|target| json::target(target))
+            .collect(),
         features: summary
             .features
             .iter()
@@ -428,31 +419,5 @@ fn dependency_json(dependency: &Dependency) -> DependencyJson<'_> {
         target: dependency.platform.as_ref().map(ToString::to_string),
         registry,
         path,
-    }
-}
-
-fn target_json(target: &Target) -> TargetJson<'_> {
-    let kind = match &target.kind {
-        TargetKind::Lib(types) => types.iter().map(|t| t.as_str()).collect(),
-        TargetKind::Bin => vec!["bin"],
-        TargetKind::Test => vec!["test"],
-        TargetKind::Bench => vec!["bench"],
-        TargetKind::ExampleLib(_) | TargetKind::ExampleBin => vec!["example"],
-        TargetKind::CustomBuild => vec!["custom-build"],
-    };
-    TargetJson {
-        kind,
-        crate_types: target
-            .crate_types()
-            .iter()
-            .map(|t| t.as_str().to_owned())
-            .collect(),
-        name: &target.name,
-        src_path: &target.src_path,
-        edition: target.edition.as_str(),
-        required_features: target.required_features.as_deref(),
-        doc: target.documented,
-        doctest: target.doctested,
-        test: target.tested,
     }
 }

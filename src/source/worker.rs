@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::unpack::{Limits, UnpackError, unpack};
+use crate::diag::chain;
 
 /// How long one archive may take.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -95,17 +96,6 @@ fn work<E: std::error::Error>(
         }
         Err(error @ UnpackError::Write { .. }) => failed(chain(&error)),
     }
-}
-
-/// An error and its causes in one line: it crosses a process boundary, where only text can go.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text.push_str(&format!(": {error}"));
-        next = error.source();
-    }
-    text
 }
 
 impl Worker {

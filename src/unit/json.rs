@@ -28,8 +28,9 @@ struct UnitJson<'a> {
     dependencies: Vec<DependencyJson<'a>>,
 }
 
+/// A target as cargo describes it, in the unit graph and in `cargo metadata`.
 #[derive(Serialize)]
-struct TargetJson<'a> {
+pub(crate) struct TargetJson<'a> {
     kind: Vec<&'a str>,
     crate_types: Vec<String>,
     name: &'a str,
@@ -141,7 +142,7 @@ fn dependency(dependency: &UnitDependency) -> DependencyJson<'_> {
     }
 }
 
-fn target(target: &Target) -> TargetJson<'_> {
+pub(crate) fn target(target: &Target) -> TargetJson<'_> {
     TargetJson {
         kind: match &target.kind {
             TargetKind::Lib(types) => types.iter().map(CrateType::as_str).collect(),

@@ -18,6 +18,39 @@ use crate::unit::roots::{self, RootRequest};
 use crate::unit::selection::{self, Selected};
 use crate::unit::{dependencies, share};
 
+/// What a request names.
+pub(super) struct Asked {
+    /// The platforms.
+    pub(super) requested: Vec<Platform>,
+    /// The packages.
+    pub(super) selected: Selected,
+    /// The members that take part, with what is asked of each.
+    pub(super) members: Vec<MemberFeatures>,
+}
+
+impl Asked {
+    pub(super) fn of(
+        workspace: &Workspace,
+        resolve: &Resolve,
+        platforms: Platforms<'_>,
+        request: &BuildRequest,
+    ) -> Result<Self, UnitError> {
+        let requested = platforms.requested(request)?;
+        let selected = selection::select(workspace, &request.packages)?;
+        let members = selection::members_with_features(
+            workspace,
+            resolve,
+            &selected.selectors,
+            &request.features,
+        )?;
+        Ok(Self {
+            requested,
+            selected,
+            members,
+        })
+    }
+}
+
 /// What both steps find out first.
 pub(super) struct Narrowed {
     /// What of the lock the request can reach.
@@ -36,14 +69,11 @@ impl Narrowed {
         platforms: Platforms<'_>,
         request: &BuildRequest,
     ) -> Result<Self, UnitError> {
-        let requested = platforms.requested(request)?;
-        let selected = selection::select(workspace, &request.packages)?;
-        let members = selection::members_with_features(
-            workspace,
-            resolve,
-            &selected.selectors,
-            &request.features,
-        )?;
+        let Asked {
+            requested,
+            selected,
+            members,
+        } = Asked::of(workspace, resolve, platforms, request)?;
         let targets = request.effective_targets();
         Ok(Self {
             resolve: packages::narrow(resolve, &members)?,

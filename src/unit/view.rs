@@ -9,7 +9,7 @@ use crate::resolve::graph::Resolve;
 use crate::unit::context::Manifests;
 use crate::unit::features::{self, FeatureOptions, ResolvedFeatures};
 use crate::unit::graph::Platform;
-use crate::unit::lower::Narrowed;
+use crate::unit::lower::{Asked, Narrowed};
 use crate::unit::packages::{MemberFeatures, PackageGraph, PackageIndex};
 use crate::unit::request::{BuildRequest, PackageSelection, Platforms};
 use crate::unit::selection::Selector;
@@ -126,14 +126,11 @@ impl<'a> View<'a> {
         request: &BuildRequest,
         everywhere: bool,
     ) -> Result<Self, UnitError> {
-        let requested = platforms.requested(request)?;
-        let selected = selection::select(workspace, &request.packages)?;
-        let members = selection::members_with_features(
-            workspace,
-            resolve,
-            &selected.selectors,
-            &request.features,
-        )?;
+        let Asked {
+            requested,
+            selected,
+            members,
+        } = Asked::of(workspace, resolve, platforms, request)?;
         let graph = PackageGraph::new(narrowed)?;
         let manifests = Manifests::new(&graph, workspace, packages);
         let has_dev_units = request.intent.is_any_test();

@@ -192,4 +192,8 @@ fn what_the_store_lost_is_made_again_without_a_word_of_the_user() {
     let run = project.build();
     run.says(&["discarded from the store"]);
     assert_eq!(project.workspace.run("target/kiln/debug/lost"), "43\n");
+    // It happened once.
+    let again = project.build();
+    assert_eq!(again.actions().0, 0, "{again}");
+    assert!(!again.stderr.contains("discarded"), "{again}");
 }
