@@ -212,6 +212,8 @@ pub(super) struct Plan {
     pub(super) filter: seccompiler::BpfProgram,
     /// What its supervisor needs, where there is one.
     pub(super) supervision: Option<Supervision>,
+    /// What it takes to be traced.
+    pub(super) seized: Option<super::trace::Seized>,
     /// The program.
     pub(super) program: CString,
     /// Its arguments.
@@ -249,8 +251,19 @@ pub(super) struct Supervision {
     pub(super) stack: sys::Stack,
 }
 
+/// Waits until the tracer has this process, if there is to be one. If it is gone instead, what follows fails.
+pub(super) fn wait_for_tracer(plan: &Plan) {
+    if let Some(seized) = &plan.seized {
+        let _ = sys::close_numbers(seized.writer, seized.writer);
+        let _ = sys::read(seized.gate.as_fd(), &mut [0]);
+    }
+}
+
 /// The child's main function: does not return when execve succeeds.
 pub(super) fn run(plan: &Plan) -> i32 {
+    if plan.supervision.is_none() {
+        wait_for_tracer(plan);
+    }
     let Err(failure) = set_up_and_execute(plan);
     if let Some(status) = &plan.status {
         report(status.as_fd(), failure);
@@ -299,6 +312,13 @@ fn set_up_and_execute(plan: &Plan) -> Result<Never, Failure> {
         // The filter that follows forbids further ones.
         let listener = sys::seccomp_filter_with_listener(judge).at_index(Step::Seccomp, 1)?;
         supervision.listener.store(listener, Ordering::Relaxed);
+    }
+    if let Some(stops) = plan
+        .seized
+        .as_ref()
+        .and_then(|seized| seized.filter.as_ref())
+    {
+        sys::seccomp_filter(stops).at_index(Step::Seccomp, 2)?;
     }
     sys::seccomp_filter(&plan.filter).at(Step::Seccomp)?;
     let errno = sys::execve(&plan.program, &plan.argv, &plan.envp);

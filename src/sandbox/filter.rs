@@ -46,6 +46,8 @@ pub(super) struct Filters {
     without_truncation: BpfProgram,
     /// What goes to the supervisor.
     pub(super) judge: Option<BpfProgram>,
+    /// The calls that the profile names, by number.
+    pub(super) names: BTreeMap<u32, String>,
 }
 
 impl Filters {
@@ -79,6 +81,11 @@ pub(super) fn compile(rules: &Rules, machine: Machine) -> Result<Filters, seccom
 
     let rules = &rules.without_namespaces();
     let calls = Calls::of(rules, machine)?;
+    let names = calls
+        .by_name
+        .iter()
+        .map(|(name, (number, _))| (*number, name.clone()))
+        .collect();
     let mut verdicts = calls.verdicts(rules, machine);
     let in_place = calls.program(&verdicts, unknown);
 
@@ -113,6 +120,7 @@ pub(super) fn compile(rules: &Rules, machine: Machine) -> Result<Filters, seccom
         in_place,
         without_signals,
         without_truncation: calls.program(&verdicts, unknown),
+        names,
         judge: (!judged.is_empty()).then(|| calls.program(&judged, libc::SECCOMP_RET_ALLOW)),
     })
 }

@@ -35,6 +35,7 @@ pub mod running;
 mod spawn;
 mod supervisor;
 mod sys;
+pub mod trace;
 mod view;
 
 pub use confine::confine_self;

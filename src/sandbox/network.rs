@@ -147,15 +147,18 @@ struct Entry<'a, T> {
     stack: &'a Stack,
     /// Its number: set in memory shared with the parent.
     started: AtomicI32,
+    memory: Memory,
     main: fn(&T) -> i32,
     argument: &'a T,
 }
 
 /// Starts a process in new namespaces of its own and in `network`, which runs `main(argument)`: a child of the caller's.
-/// `None` if that failed, which is told to `status`. Returns once the process has called execve or ended.
+/// `None` if that failed, which is told to `status`. With [`Memory::SharedUntilExec`] it returns once the process has
+/// called execve or ended.
 pub(super) fn start_within<T>(
     network: &'static Network,
     status: BorrowedFd<'_>,
+    memory: Memory,
     main: fn(&T) -> i32,
     argument: &T,
 ) -> Result<Option<libc::pid_t>, SandboxError> {
@@ -166,6 +169,7 @@ pub(super) fn start_within<T>(
         status,
         stack: &stack,
         started: AtomicI32::new(-1),
+        memory,
         main,
         argument,
     };
@@ -208,7 +212,7 @@ fn join<T>(entry: &Entry<'_, T>) -> Result<libc::pid_t, Failure> {
     sys::setns(network.as_fd(), libc::CLONE_NEWNET).at_index(Step::JoinNetwork, 2)?;
     sys::clone_with(
         NAMESPACES | libc::CLONE_PARENT,
-        Memory::SharedUntilExec,
+        entry.memory,
         entry.stack,
         entry.main,
         entry.argument,

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -190,6 +191,8 @@ pub struct Running {
     most_output: Option<u64>,
     enforced: Enforced,
     reaped: bool,
+    /// Who waits for it in the kernel's sense, where that is a tracer: it tells here how it ended.
+    waiter: Option<Receiver<Waited>>,
 }
 
 impl Running {
@@ -217,7 +220,20 @@ impl Running {
             most_output,
             enforced,
             reaped: false,
+            waiter: None,
         }
+    }
+
+    /// From now on a tracer waits for it, and tells `ended`.
+    pub(super) fn is_waited_for_by(&mut self, ended: Receiver<Waited>) {
+        self.waiter = Some(ended);
+    }
+
+    /// A tracer has waited for it already: it ended before it ran.
+    pub(super) fn has_ended(&mut self, waited: Waited) {
+        let (told, ended) = std::sync::mpsc::channel();
+        let _ = told.send(waited);
+        self.waiter = Some(ended);
     }
 
     /// The process's number on the host (its supervisor's, under Landlock isolation).
@@ -368,6 +384,9 @@ impl Running {
 
     fn reap(&mut self) -> Result<Waited, SandboxError> {
         self.reaped = true;
+        if let Some(waiter) = &self.waiter {
+            return waiter.recv().map_err(|_| SandboxError::SupervisorLost);
+        }
         match sys::wait_for(self.pid, true) {
             Ok(Some(waited)) => Ok(waited),
             Ok(None) | Err(Errno(libc::ECHILD)) => Err(SandboxError::Running {

@@ -19,6 +19,7 @@ use super::ruleset::{self, Grant};
 use super::running::{Ender, Running};
 use super::supervisor;
 use super::sys::{self, Errno, Memory, SignalsBlocked, Stack, StringArray};
+use super::trace::{Seized, Tracer};
 use super::view::{self, Opened};
 
 /// Enough for the child's few frames, also in an unoptimised build.
@@ -31,11 +32,25 @@ pub(super) const STACK_BYTES: usize = 256 * 1024;
 /// this has to live as long: the kernel takes its end for the program's.
 pub fn spawn(request: Request<'_>) -> Result<Running, SandboxError> {
     let abi = ruleset::kernel_abi()?;
-    spawn_with(request, abi)
+    spawn_with(request, abi, None)
+}
+
+/// [`spawn`], with `tracer` looking on. This thread becomes the tracer, and has to go on with [`Tracer::follow`]: only then
+/// the process goes on, too.
+pub(super) fn spawn_traced(
+    request: Request<'_>,
+    tracer: &mut Tracer,
+) -> Result<Running, SandboxError> {
+    let abi = ruleset::kernel_abi()?;
+    spawn_with(request, abi, Some(tracer))
 }
 
 /// [`spawn`] as on a kernel that knows Landlock's `abi` and no later one.
-pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, SandboxError> {
+pub(super) fn spawn_with(
+    mut request: Request<'_>,
+    abi: ABI,
+    mut tracer: Option<&mut Tracer>,
+) -> Result<Running, SandboxError> {
     let limits = request.limits.over(&request.profile.limits);
     let timeout = request
         .timeout
@@ -123,6 +138,7 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
         late_rules,
         filter: filter.clone(),
         supervision: None,
+        seized: None,
         program: c_text(request.program.as_str())?,
         argv: StringArray::new(
             request
@@ -134,6 +150,18 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
         envp: StringArray::new(environment(&request)?),
     };
     drop((status, null, inherited));
+    let gate = match &tracer {
+        Some(tracer) => {
+            let (gate, writer) = pipe("making a pipe")?;
+            plan.seized = Some(Seized {
+                gate: above(gate.as_fd())?,
+                writer: writer.as_raw_fd(),
+                filter: tracer.filter(),
+            });
+            Some(writer)
+        }
+        None => None,
+    };
 
     let started = Instant::now();
     let (pid, ender) = match request.isolation {
@@ -163,6 +191,26 @@ pub(super) fn spawn_with(mut request: Request<'_>, abi: ABI) -> Result<Running, 
         Enforced::new(request.isolation, network, request.profile, abi, &limits),
     );
     drop(plan.status.take());
+    let mut lost = None;
+    if let (Some(tracer), Some(gate)) = (&mut tracer, gate)
+        && pid > 0
+    {
+        let supervised = plan.supervision.is_some();
+        let names = request.profile.filters().names.clone();
+        match tracer.seize(pid, supervised, gate, names) {
+            Ok(()) => {
+                tracer.until_running();
+                if let Some(waited) = tracer.ended() {
+                    running.has_ended(waited);
+                }
+            }
+            Err(errno) => lost = Some(errno),
+        }
+    }
+    if let Some(errno) = lost {
+        running.abandon();
+        return Err(start("tracing it")(errno));
+    }
     if let Some(failure) = read_failure(&status_read)? {
         running.abandon();
         return Err(explain(failure, &plan, &request, &mounts));
@@ -200,8 +248,13 @@ fn identity(uid: u32, gid: u32) -> Identity {
 
 /// The process is the first of its pid namespace: when it ends, the kernel kills whatever else is in there.
 fn full(plan: &Plan, view: &View, status: &OwnedFd) -> Result<(libc::pid_t, Ender), SandboxError> {
+    let memory = match plan.seized {
+        // It waits for this thread to seize it, so this thread cannot wait for it.
+        Some(_) => Memory::Copied,
+        None => Memory::SharedUntilExec,
+    };
     Ok(
-        match network::start_within(view.network, status.as_fd(), child::run, plan)? {
+        match network::start_within(view.network, status.as_fd(), memory, child::run, plan)? {
             None => (-1, Ender::Nothing),
             Some(pid) => (pid, Ender::Process(handle(pid)?)),
         },
@@ -223,7 +276,13 @@ pub(super) fn try_view(view: View) -> Result<Option<(Failure, View)>, SandboxErr
     };
     let (status_read, status) = pipe("making a pipe")?;
     let trial = Trial { view, status };
-    let started = network::start_within(trial.view.network, trial.status.as_fd(), main, &trial)?;
+    let started = network::start_within(
+        trial.view.network,
+        trial.status.as_fd(),
+        Memory::SharedUntilExec,
+        main,
+        &trial,
+    )?;
     if let Some(pid) = started {
         let _ = sys::wait_for(pid, true);
     }
@@ -651,7 +710,7 @@ mod tests {
             network: NetworkAccess::None,
             timeout: Some(Duration::from_secs(60)),
         };
-        let output = spawn_with(request, abi).unwrap().output().unwrap();
+        let output = spawn_with(request, abi, None).unwrap().output().unwrap();
         assert_eq!(output.outcome.ended, Ended::Itself);
         assert_eq!(output.outcome.enforced.landlock_abi(), abi as u32);
         let said = [output.stdout, output.stderr].concat();

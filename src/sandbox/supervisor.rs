@@ -87,6 +87,7 @@ pub(super) fn run(plan: &Plan) -> i32 {
     let Some(supervision) = &plan.supervision else {
         return 125;
     };
+    child::wait_for_tracer(plan);
     match supervise(plan, supervision) {
         Ok(report) => {
             // If kiln is gone, nobody reads this.

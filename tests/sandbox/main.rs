@@ -7,3 +7,4 @@ mod attacks;
 mod behaviour;
 mod builds;
 mod support;
+mod trace;

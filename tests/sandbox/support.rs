@@ -8,10 +8,14 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use kiln::path::SandboxPath;
+use kiln::sandbox::trace::{self, Depth, Trace};
 use kiln::sandbox::{
     Access, Isolation, Limits, Mount, Network, Output, Request, Running, SandboxError,
-    SandboxProfile, Status, spawn,
+    SandboxProfile, Status, Stream, spawn,
 };
+
+/// The variable that makes the tests trace what they run.
+pub(crate) const TRACED: &str = "KILN_TESTS_TRACED";
 
 pub(crate) const BOTH: [Isolation; 2] = [Isolation::Landlock, Isolation::Full];
 
@@ -164,8 +168,12 @@ impl<'a> Run<'a> {
     }
 
     pub(crate) fn spawn(self) -> Result<Running, SandboxError> {
+        self.with_request(spawn)
+    }
+
+    fn with_request<R>(self, use_it: impl FnOnce(Request<'_>) -> R) -> R {
         let name = self.program.file_name().unwrap().to_owned();
-        spawn(Request {
+        use_it(Request {
             isolation: self.isolation,
             profile: &self.profile,
             program: sandbox_path(&self.program),
@@ -185,8 +193,38 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Runs it with a tracer looking on.
+    pub(crate) fn traced(self, depth: Depth) -> (Output, Trace) {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let (outcome, trace) = self
+            .with_request(|request| {
+                trace::run(
+                    request,
+                    depth,
+                    |_| {},
+                    |stream, bytes| match stream {
+                        Stream::Stdout => stdout.extend_from_slice(bytes),
+                        Stream::Stderr => stderr.extend_from_slice(bytes),
+                    },
+                )
+            })
+            .unwrap();
+        let output = Output {
+            outcome,
+            stdout,
+            stderr,
+        };
+        (output, trace)
+    }
+
     pub(crate) fn output(self) -> Output {
         let what = format!("{:?} {:?}", self.isolation, self.arguments);
+        // Set when all attacks are run once more, traced.
+        match std::env::var(TRACED).as_deref() {
+            Ok("paths") => return self.traced(Depth::Paths).0,
+            Ok("everything") => return self.traced(Depth::Everything).0,
+            _ => {}
+        }
         match self.spawn() {
             Ok(running) => running.output().unwrap(),
             Err(error) => panic!(
