@@ -245,7 +245,7 @@ impl<'a> BuildView<'a> {
         self.shell.line(&line.to_json());
     }
 
-    /// What a build script may have wanted in vain, and how to grant it.
+    /// What an action may have wanted in vain, and how to grant it.
     fn hints(&self, unit: &Unit, failure: &ActionFailure) -> Option<String> {
         let ActionFailure::Process(process) = failure else {
             return None;
@@ -253,7 +253,10 @@ impl<'a> BuildView<'a> {
         let printed = [&process.stdout, &process.stderr]
             .map(|bytes| harmless(bytes, Styles::Strip))
             .concat();
-        let hints = self.planned.policy.hints(&unit.package, &printed);
+        let mut hints = self.planned.missing_surroundings(&unit.package, &printed);
+        if unit.mode == Mode::RunCustomBuild {
+            hints.extend(self.planned.policy.hints(&unit.package, &printed));
+        }
         let hints: Vec<String> = hints.iter().map(ToString::to_string).collect();
         (!hints.is_empty()).then(|| hints.join("\n"))
     }
@@ -325,7 +328,6 @@ impl Observer for BuildView<'_> {
         if unit.mode == Mode::RunCustomBuild {
             report.message = format!("the build script of `{}` failed", unit.package);
             report.causes.push(describe(failure));
-            report.help = report.help.or_else(|| self.hints(unit, failure));
         } else {
             let said = self.said.entry(action).or_default();
             let counted = |count: usize, word: &str| match count {
@@ -351,6 +353,9 @@ impl Observer for BuildView<'_> {
                 report.causes.push(describe(failure));
             }
         }
+        report.help = report
+            .help
+            .or_else(|| self.hints(self.unit(action), failure));
         self.shell.report(&report);
         if !self.failed && still_running > 0 {
             self.shell

@@ -296,6 +296,13 @@ fn materials(planned: &Planned) -> Vec<Material> {
                 .with("grantedTree", tree.digest.to_hex()),
             None => material,
         };
+        let seen = &planned.surroundings;
+        let material = match (seen.trees.get(id), seen.reasons.get(id)) {
+            (Some(tree), Some(words)) => material
+                .with("surroundings", words.join("; "))
+                .with("surroundingsTree", tree.digest.to_hex()),
+            _ => material,
+        };
         materials.push(material);
     }
     materials

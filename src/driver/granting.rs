@@ -31,6 +31,8 @@ pub(super) struct BuildGrants {
     pub systems: Vec<(SystemGrants, TreeDigest)>,
     /// The limits of each package that policy sets any for.
     pub limits: BTreeMap<PackageId, Limits>,
+    /// The paths of the workspace that packages are granted.
+    pub workspace: BTreeMap<PackageId, BTreeMap<String, Grant>>,
     /// Each grant in words, by package, for the attestation.
     pub reasons: BTreeMap<PackageId, Vec<String>>,
 }
@@ -60,6 +62,7 @@ pub(super) fn grant(
     let mut packages = BTreeMap::new();
     let mut reasons = BTreeMap::new();
     let mut limits = BTreeMap::new();
+    let mut workspace = BTreeMap::new();
     let mut at_link_time = Grants::default();
     let mut systems = Vec::new();
     let mut make = |grants: &Grants| {
@@ -81,6 +84,9 @@ pub(super) fn grant(
         }
         if grants.limits != Limits::default() {
             limits.insert(package.clone(), grants.limits.clone());
+        }
+        if !grants.workspace.is_empty() {
+            workspace.insert(package.clone(), grants.workspace.clone());
         }
         at_link_time.extend(&grants.at_link_time());
         let system = make(&grants)?;
@@ -116,6 +122,7 @@ pub(super) fn grant(
         linking,
         systems,
         limits,
+        workspace,
         reasons,
     })
 }

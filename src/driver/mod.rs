@@ -28,6 +28,7 @@ pub mod registries;
 pub mod repetition;
 pub mod repositories;
 pub mod resolution;
+mod surroundings;
 pub mod testing;
 pub mod updating;
 pub mod vendored;

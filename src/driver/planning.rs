@@ -12,6 +12,7 @@ use crate::driver::granting::{self, BuildGrants};
 use crate::driver::packages::{self, Packages};
 use crate::driver::registries::Registries;
 use crate::driver::resolution::{self, Resolved};
+use crate::driver::surroundings::{self, Surroundings};
 use crate::driver::{Context, DriverError, Reporter};
 use crate::execute::outcome::Outcome;
 use crate::manifest::model::{Package, Workspace};
@@ -106,6 +107,8 @@ pub struct Planned {
     pub limits: BTreeMap<PackageId, Limits>,
     /// What policy granted, in words, and the system tree that holds it, by package.
     pub grants: BTreeMap<PackageId, (Vec<String>, TreeRef)>,
+    /// What packages see of the workspace besides their own directories.
+    pub(super) surroundings: Surroundings,
     /// What configuration says of the units.
     pub settings: Settings,
     /// The directory of the build profile.
@@ -366,6 +369,18 @@ pub fn plan_actions(
     }
     let grants = granting::grant(&judge, store, &units, &declared)?;
 
+    let surroundings = surroundings::of_units(
+        &surroundings::Question {
+            store,
+            workspace: &resolved.workspace,
+            packages: &packages,
+            units: &units,
+            policy: &policy,
+            layout: &options.layout,
+        },
+        &grants.workspace,
+    )?;
+
     let tests = match &options.tests {
         Some(tests) => Some(Tests {
             workspace: Some(workspace_snapshot(store, &resolved.workspace)?),
@@ -394,6 +409,7 @@ pub fn plan_actions(
         lto: &lto,
         packages: &packages,
         sources: &sources,
+        surroundings: &surroundings.trees,
         checkouts: &checkouts,
         rust: &rust,
         runtime: &runtime,
@@ -452,6 +468,7 @@ pub fn plan_actions(
         limits: grants.limits.clone(),
         grants: granted_trees(&grants),
         granted_systems: grants.systems,
+        surroundings,
         settings,
         profile_directory,
     })
@@ -518,7 +535,10 @@ pub(super) fn snapshot(
 }
 
 /// What is no part of a snapshot of `root`, which is in `workspace`.
-fn excluded<'a>(root: &'a Path, workspace: &Workspace) -> impl Fn(&str, bool) -> bool + 'a {
+pub(super) fn excluded<'a>(
+    root: &'a Path,
+    workspace: &Workspace,
+) -> impl Fn(&str, bool) -> bool + 'a {
     let target = workspace.root.join("target");
     move |relative, is_directory| {
         if !is_directory {

@@ -23,12 +23,14 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{BlobDigest, TreeDigest};
 use crate::driver::build::Built;
 use crate::driver::planning::{self, PlanOptions, Planned};
+use crate::driver::surroundings::View;
 use crate::driver::{Context, DriverError, Reporter, resolution, vendored};
 use crate::manifest::model::Workspace;
 use crate::registry::Event;
 use crate::store::Store;
 use crate::toolchain::c::{SystemGrants, system_tree};
 use crate::toolchain::model::{CToolchain, RustToolchain};
+use crate::tree::TreeRef;
 
 /// Variables that differ from one command of a shell to the next.
 const VOLATILE: [&str; 3] = ["_", "OLDPWD", "SHLVL"];
@@ -42,6 +44,8 @@ struct Record {
     front: String,
     /// The directories of the packages that were built, and what they held.
     packages: Vec<(PathBuf, TreeDigest)>,
+    /// What packages see besides, and what that held.
+    surroundings: Vec<(View, Option<TreeRef>)>,
     /// The same of the vendored packages.
     vendored: Vec<(PathBuf, TreeDigest)>,
     /// What policy made of the machine's programs and libraries.
@@ -141,6 +145,7 @@ impl<'a> Question<'a> {
         Some(Record {
             front: now.front,
             packages,
+            surroundings: planned.surroundings.views.clone(),
             vendored,
             granted: planned.granted_systems.clone(),
             artifacts,
@@ -302,7 +307,13 @@ fn recall(store: &Arc<Store>, file: &Path, state: &State) -> Option<Repeated> {
             vendored::snapshot(store, directory).is_ok_and(|now| now.digest == *tree)
         })
     };
-    (same_packages && same_vendored() && same_grants() && same_artifacts())
+    let same_surroundings = || {
+        record
+            .surroundings
+            .iter()
+            .all(|(view, tree)| view.is_still(store, &state.workspace, tree.as_ref()))
+    };
+    (same_packages && same_surroundings() && same_vendored() && same_grants() && same_artifacts())
         .then_some(record.repeated)
 }
 

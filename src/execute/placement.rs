@@ -25,7 +25,7 @@ use crate::path::SandboxPath;
 use crate::sandbox::{Access, Mount};
 use crate::store::{Store, StoreError, WorkDir};
 use crate::toolchain::model::{RustToolchain, SystemTree};
-use crate::tree::TreeRef;
+use crate::tree::{Entry, TreeRef};
 
 /// How the inputs of actions get where actions expect them.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ impl InPlace {
     ) -> Result<PathBuf, StoreError> {
         let path = PathBuf::from(at.as_str());
         let mut placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
-        if placed.get(at) == Some(tree) {
+        if placed.get(at) == Some(tree) || is_part_of(&placed, store, at, tree)? {
             return Ok(path);
         }
         if path.exists() {
@@ -251,7 +251,9 @@ impl Placement {
             }
         }
         for input in &bound.inputs {
-            let scratch = !bound.planned.scratch.is_empty() && input.at == bound.planned.directory;
+            let scratch = !bound.planned.scratch.is_empty()
+                && input.at != *toolchain
+                && bound.planned.directory.is_within(&input.at);
             if input.at == *toolchain {
                 for entry in &rust.visible {
                     let at = sandbox_path(format!("{}/{entry}", input.at))?;
@@ -274,13 +276,16 @@ impl Placement {
                 }
                 Placement::InPlace(place) => place.place(store, &input.at, &input.tree)?,
             };
-            if scratch {
-                mounts.extend(writable(&bound.planned.scratch, &host, &input.at)?);
-            }
+            let scratch_paths = if scratch {
+                scratch_within(&bound.planned.scratch, &bound.planned.directory, &input.at)
+            } else {
+                Vec::new()
+            };
+            mounts.extend(writable(&scratch_paths, &host, &input.at)?);
             mounts.push(Mount {
                 host,
                 at: input.at.clone(),
-                access: if scratch && bound.planned.scratch.iter().any(|path| path == ".") {
+                access: if scratch_paths.iter().any(|path| path == ".") {
                     Access::Write
                 } else {
                     Access::Read
@@ -305,6 +310,57 @@ impl Placement {
         }
         Ok(mounts)
     }
+}
+
+/// Whether the tree that is wanted at `at` is there already, as part of another.
+fn is_part_of(
+    placed: &BTreeMap<SandboxPath, TreeRef>,
+    store: &Store,
+    at: &SandboxPath,
+    tree: &TreeRef,
+) -> Result<bool, StoreError> {
+    for (outer, whole) in placed {
+        let Some(rest) = at
+            .as_str()
+            .strip_prefix(outer.as_str())
+            .and_then(|rest| rest.strip_prefix('/'))
+        else {
+            continue;
+        };
+        let mut level = *whole;
+        let mut is_there = true;
+        for part in rest.split('/') {
+            let directory = store.read_directory(&level)?;
+            match directory.as_ref().and_then(|directory| directory.get(part)) {
+                Some(Entry::Directory(next)) => level = *next,
+                _ => {
+                    is_there = false;
+                    break;
+                }
+            }
+        }
+        if is_there && level == *tree {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Paths that start at `directory`, as they start at `at`, in which it lies; `.` is all of it.
+fn scratch_within(scratch: &[String], directory: &SandboxPath, at: &SandboxPath) -> Vec<String> {
+    let prefix = directory
+        .as_str()
+        .strip_prefix(at.as_str())
+        .unwrap_or_default()
+        .trim_start_matches('/');
+    scratch
+        .iter()
+        .map(|path| match (prefix, path.as_str()) {
+            ("", path) => path.to_owned(),
+            (prefix, ".") => prefix.to_owned(),
+            (prefix, path) => format!("{prefix}/{path}"),
+        })
+        .collect()
 }
 
 /// The parts of the copy `host` of a package, seen at `at`, that may be written to. What is not there is made.

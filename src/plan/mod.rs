@@ -65,6 +65,9 @@ pub struct PlanInput<'a> {
     pub packages: &'a BTreeMap<PackageId, Arc<Package>>,
     /// The content of each of these packages; of one from a repository, that of the repository.
     pub sources: &'a BTreeMap<PackageId, TreeRef>,
+    /// What a package of the workspace sees of that besides its own directory: a tree of the workspace's root that has
+    /// both.
+    pub surroundings: &'a BTreeMap<PackageId, TreeRef>,
     /// The directories of repositories, by source: the packages of such a source lie in it.
     pub checkouts: &'a BTreeMap<SourceId, PathBuf>,
     /// The Rust toolchain.
@@ -184,7 +187,8 @@ impl PlanError {
     pub fn help(&self) -> Option<String> {
         Some(match self {
             PlanError::SourceOutsidePackage { .. } => {
-                "an action sees its own package and nothing else: move the file into the package"
+                "an action sees its own package and files of the workspace that the package's manifest or text names: \
+                 move the file into the workspace"
                     .to_owned()
             }
             PlanError::UnsupportedCrateType { .. } => {
@@ -256,6 +260,8 @@ struct Place {
     root: SandboxPath,
     /// Where its source is seen: its own directory, or that of the repository that it lies in.
     source: SandboxPath,
+    /// Where that and its surroundings are seen.
+    seen: SandboxPath,
     /// The working directory of its rustc.
     directory: SandboxPath,
 }
@@ -280,6 +286,7 @@ impl Planner<'_> {
             return Ok(Place {
                 directory: root.clone(),
                 root,
+                seen: source.clone(),
                 source,
             });
         }
@@ -290,7 +297,13 @@ impl Planner<'_> {
                     source,
                 })?;
                 let root = layout.member(relative.as_ref());
+                let has_surroundings = self.input.surroundings.contains_key(package.id());
                 Ok(Place {
+                    seen: if has_surroundings {
+                        layout.workspace()
+                    } else {
+                        root.clone()
+                    },
                     source: root.clone(),
                     root,
                     directory: layout.workspace(),
@@ -301,6 +314,7 @@ impl Planner<'_> {
                 Ok(Place {
                     directory: root.clone(),
                     source: root.clone(),
+                    seen: root.clone(),
                     root,
                 })
             }
@@ -365,8 +379,14 @@ impl Planner<'_> {
                 }),
             },
             Input {
-                at: place.source.clone(),
-                source: InputSource::Tree(self.input.sources[package.id()]),
+                at: place.seen.clone(),
+                source: InputSource::Tree(
+                    *self
+                        .input
+                        .surroundings
+                        .get(package.id())
+                        .unwrap_or(&self.input.sources[package.id()]),
+                ),
             },
         ]
     }
@@ -595,23 +615,34 @@ impl Planner<'_> {
             target: target.name.clone(),
             path: target.src_path.clone(),
         };
-        let relative = target
-            .src_path
-            .strip_prefix(package.root())
-            .map_err(|_| outside())?;
-        let relative = relative_path(relative)
-            .map_err(|source| PlanError::Path {
-                package: package.id().clone(),
-                source,
-            })?
-            .ok_or_else(outside)?;
-        let absolute = place.root.join(&relative);
+        let below_package = target.src_path.strip_prefix(package.root()).ok();
+        let below_workspace = || {
+            let relative = target.src_path.strip_prefix(&self.input.workspace.root);
+            relative
+                .ok()
+                .filter(|_| self.input.surroundings.contains_key(package.id()))
+        };
+        let (root, relative) = match (below_package, below_workspace()) {
+            (Some(relative), _) => (&place.root, relative),
+            (None, Some(relative)) => (&place.seen, relative),
+            (None, None) => return Err(outside()),
+        };
+        // As cargo does, with each `..` of the manifest in it.
+        let absolute = format!("{root}/{}", relative.to_string_lossy());
+        let leads_to = normalised(&absolute).ok_or_else(outside)?;
+        let leads_to = SandboxPath::new(leads_to).map_err(|source| PlanError::Path {
+            package: package.id().clone(),
+            source,
+        })?;
+        if !leads_to.is_within(&place.seen) || leads_to == place.seen {
+            return Err(outside());
+        }
         let beneath = format!("{}/", self.input.layout.workspace());
-        Ok(match absolute.as_str().strip_prefix(&beneath) {
+        Ok(match absolute.strip_prefix(&beneath) {
             Some(relative) if place.directory == self.input.layout.workspace() => {
                 relative.to_owned()
             }
-            _ => absolute.as_str().to_owned(),
+            _ => absolute,
         })
     }
 
@@ -782,6 +813,21 @@ fn tree_ref(system: &SystemTree) -> TreeRef {
 fn add_need(dependencies: &mut BTreeMap<ActionIndex, Needs>, action: ActionIndex, needs: Needs) {
     let entry = dependencies.entry(action).or_insert(needs);
     *entry = (*entry).max(needs);
+}
+
+/// An absolute path without its `.` and `..`, as text; `None` if it leads above `/`.
+fn normalised(path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(format!("/{}", parts.join("/")))
 }
 
 /// A relative host path as text; `None` for the empty path.

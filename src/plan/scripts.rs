@@ -159,7 +159,7 @@ impl Planner<'_> {
             let at = self.place(&self.input.packages[*id])?.source;
             // Packages of one repository are seen together, and a package within another is seen there.
             let seen = inputs.iter().any(|input| input.at == at);
-            if !seen && !at.is_within(&own.source) && !own.source.is_within(&at) {
+            if !seen && !at.is_within(&own.seen) && !own.seen.is_within(&at) {
                 inputs.push(Input {
                     at,
                     source: source(self.input.sources[*id]),

@@ -55,6 +55,9 @@ pub struct Grants {
     pub link: BTreeMap<String, Grant>,
     /// Paths below the package that its build script may write to, in a copy.
     pub write: BTreeMap<String, Grant>,
+    /// Paths below the root of the workspace that its actions read besides its own directory, `.` for all of it. They
+    /// mean something for packages of the workspace only.
+    pub workspace: BTreeMap<String, Grant>,
     /// Variables whose value is passed on from the user's environment.
     pub env: BTreeMap<String, Grant>,
     /// Variables with a fixed value, and who fixes it.
@@ -87,6 +90,7 @@ impl Grants {
             (&mut self.pkg_config, &other.pkg_config),
             (&mut self.link, &other.link),
             (&mut self.write, &other.write),
+            (&mut self.workspace, &other.workspace),
             (&mut self.env, &other.env),
         ] {
             for (key, grant) in theirs {
@@ -126,6 +130,7 @@ impl Grants {
             ),
             (&mut self.link, &lists.link, &none),
             (&mut self.write, &lists.write, &none),
+            (&mut self.workspace, &lists.workspace, &none),
             (&mut self.env, &lists.env, &none),
         ] {
             let values = required
@@ -236,6 +241,21 @@ impl Policy {
             self.grant(&mut grants, used, AppliesTo::Users, mode);
         }
         grants
+    }
+
+    /// Whether `package` gets what it would get without any `kiln.toml`, too.
+    pub fn defaults_count(&self, package: &PackageId) -> bool {
+        let sections = self.workspace.crates.get(package.name().as_str());
+        sections
+            .into_iter()
+            .flatten()
+            .filter(|section| {
+                section
+                    .version
+                    .as_ref()
+                    .is_none_or(|wanted| wanted.matches(package.version()))
+            })
+            .all(|section| section.defaults)
     }
 
     fn grant(&self, grants: &mut Grants, package: &PackageId, to: AppliesTo, mode: BuildMode) {

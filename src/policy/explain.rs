@@ -11,6 +11,8 @@ pub enum Denied<'a> {
     Exec(&'a str),
     /// A file or directory that it wanted to read.
     Read(&'a str),
+    /// A file or directory of the workspace outside of its package, by its path from the workspace's root.
+    Workspace(&'a str),
     /// A file or directory that it wanted to write.
     Write(&'a str),
     /// A library of the system, by its name in pkg-config.
@@ -104,6 +106,14 @@ impl Policy {
                     grant: if private { None } else { line("read", path) },
                 }
             }
+            Denied::Workspace(path) => Advice {
+                what: format!("{who} wanted `{path}` of the workspace, it seems"),
+                note: Some(
+                    "a member sees what its text names whole, and otherwise its own directory only"
+                        .to_owned(),
+                ),
+                grant: line("workspace", path),
+            },
             Denied::Write(path) => Advice {
                 what: format!("{who} wanted to write `{path}`"),
                 note: Some(
@@ -264,6 +274,11 @@ mod tests {
                 Denied::Env("DATABASE_URL"),
                 Some("[crate.app]\nenv = [\"DATABASE_URL\"]\n"),
             ),
+            (
+                Denied::Workspace("proto"),
+                Some("[crate.app]\nworkspace = [\"proto\"]\n"),
+            ),
+            (Denied::Workspace("../x"), None),
             (Denied::Env("LD_PRELOAD"), None),
             (Denied::Read("/etc"), None),
             (Denied::Read("/root/.ssh/id_ed25519"), None),

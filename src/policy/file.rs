@@ -16,6 +16,7 @@
 //! link = ["ssl", "crypto"]            # libraries of the linker
 //! write = ["contrib/completions"]     # paths below the package that its build script writes to: in a copy, which is
 //!                                     # thrown away; `.` is all of it
+//! workspace = ["proto", "README.md"]  # of a package of the workspace: what else of the workspace its actions read
 //! env = ["DATABASE_URL"]              # variables passed on from the environment
 //! set-env = { LANG = "C" }            # variables with a value
 //! limits = { wall-seconds = 3600 }    # bounds of its actions
@@ -73,6 +74,7 @@ pub(crate) struct Bundle {
     pub(crate) pkg_config_if_present: Vec<String>,
     pub(crate) link: Vec<String>,
     pub(crate) write: Vec<String>,
+    pub(crate) workspace: Vec<String>,
     pub(crate) env: Vec<String>,
     pub(crate) set_env: BTreeMap<String, String>,
 }
@@ -105,6 +107,7 @@ struct RawCrate {
     pkg_config_if_present: Vec<String>,
     link: Vec<String>,
     write: Vec<String>,
+    workspace: Vec<String>,
     env: Vec<String>,
     set_env: BTreeMap<String, String>,
 }
@@ -126,6 +129,7 @@ impl Default for RawCrate {
             pkg_config_if_present: Vec::new(),
             link: Vec::new(),
             write: Vec::new(),
+            workspace: Vec::new(),
             env: Vec::new(),
             set_env: BTreeMap::new(),
         }
@@ -150,6 +154,7 @@ impl From<RawCrate> for CrateSection {
                 pkg_config_if_present: raw.pkg_config_if_present,
                 link: raw.link,
                 write: raw.write,
+                workspace: raw.workspace,
                 env: raw.env,
                 set_env: raw.set_env,
             },
@@ -307,11 +312,16 @@ fn check(file: &str, section: &str, lists: &Bundle) -> Result<(), PolicyError> {
     ]
     .concat();
     let env: Vec<&String> = lists.env.iter().chain(lists.set_env.keys()).collect();
-    let checks: [Check<'_>; 6] = [
+    let checks: [Check<'_>; 7] = [
         ("program", exec.iter().collect(), wrong_program),
         ("path", read.iter().collect(), wrong_path),
         ("library", libraries.iter().collect(), wrong_library),
         ("path to write", lists.write.iter().collect(), wrong_scratch),
+        (
+            "path of the workspace",
+            lists.workspace.iter().collect(),
+            wrong_workspace_path,
+        ),
         ("variable", env, wrong_variable),
         ("value", lists.set_env.values().collect(), wrong_value),
     ];
@@ -401,6 +411,11 @@ fn wrong_path(path: &str) -> Option<&'static str> {
 fn wrong_scratch(path: &str) -> Option<&'static str> {
     (path != "." && crate::path::RelPath::new(path).is_err())
         .then_some("it is not a normalised path below the package")
+}
+
+fn wrong_workspace_path(path: &str) -> Option<&'static str> {
+    (path != "." && crate::path::RelPath::new(path).is_err())
+        .then_some("it is not a normalised path below the root of the workspace")
 }
 
 fn wrong_library(name: &str) -> Option<&'static str> {

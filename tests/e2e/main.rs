@@ -25,5 +25,6 @@ mod repetition;
 mod run;
 mod sources;
 mod support;
+mod surroundings;
 mod tell;
 mod testing;

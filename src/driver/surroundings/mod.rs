@@ -1,0 +1,429 @@
+//! What packages of the workspace see of it besides their own directories.
+//!
+//! Cargo's packages read what lies around them: the workspace's read-me becomes documentation, tests share a module, a
+//! build script compiles `../proto`. A member is the user's own code, so what its text names is taken at its word (see
+//! [`references`]): such a file or directory becomes an input of the member's actions. What the text does not name, or
+//! names only in part (`Path::new("..").join(name)`), takes `workspace = […]` in `kiln.toml`.
+//!
+//! Others act within a member's compilation, too: its procedural macros. So what is not named stays out of sight, and
+//! three things are never taken from text alone: a directory that the member lies in, anything whose name begins with a
+//! dot, and what builds leave.
+//!
+//! The member and what it sees are one tree, which lies at the root of the workspace: relative paths hold, and what is
+//! seen is in the keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::driver::DriverError;
+use crate::driver::planning::excluded;
+use crate::manifest::model::{Package, Workspace};
+use crate::package::PackageId;
+use crate::path::RelPath;
+use crate::plan::layout::Layout;
+use crate::policy::{FILE_NAME, Grant, Policy};
+use crate::store::Store;
+use crate::tree::TreeRef;
+use crate::unit::UnitGraph;
+use crate::unit::graph::{Mode, UnitIndex};
+
+mod advice;
+mod references;
+
+/// Kinds of files whose text is looked at, and which are rarely alone: what they include lies beside them.
+const SOURCES: [&str; 16] = [
+    "rs", "c", "cc", "cpp", "cxx", "h", "hh", "hpp", "s", "S", "asm", "m", "proto", "capnp", "fbs",
+    "thrift",
+];
+/// Larger files are not looked at: they were made by programs.
+const LARGEST: u64 = 4 << 20;
+/// No more files are looked at for one package.
+const MOST_FILES: usize = 50_000;
+
+/// What one package sees besides its own directory.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct View {
+    /// Paths below the workspace's root, there or not.
+    named: BTreeSet<String>,
+    /// Paths that `kiln.toml` names.
+    granted: BTreeSet<String>,
+    /// Directories of packages: its own, and those that it sees as any build script does.
+    packages: BTreeSet<String>,
+}
+
+/// The views of a build.
+#[derive(Debug, Default)]
+pub(super) struct Surroundings {
+    /// The tree that lies at the workspace's root for actions of these packages.
+    pub(super) trees: BTreeMap<PackageId, TreeRef>,
+    /// What each package with a view, or with a name for something that is not there, sees; and what it came to.
+    pub(super) views: Vec<(View, Option<TreeRef>)>,
+    /// What each package sees, in words.
+    pub(super) reasons: BTreeMap<PackageId, Vec<String>>,
+}
+
+/// Of what build the surroundings are asked for.
+pub(super) struct Question<'a> {
+    pub(super) store: &'a Store,
+    pub(super) workspace: &'a Workspace,
+    pub(super) packages: &'a BTreeMap<PackageId, Arc<Package>>,
+    pub(super) units: &'a UnitGraph,
+    pub(super) policy: &'a Policy,
+    pub(super) layout: &'a Layout,
+}
+
+/// What the packages of a build see of their workspace; `grants` is what `kiln.toml` says of that.
+pub(super) fn of_units(
+    question: &Question<'_>,
+    grants: &BTreeMap<PackageId, BTreeMap<String, Grant>>,
+) -> Result<Surroundings, DriverError> {
+    let Question {
+        store,
+        workspace,
+        packages,
+        units,
+        policy,
+        layout,
+    } = *question;
+    let mut result = Surroundings::default();
+    let mut seen_by = BTreeMap::new();
+    let used: BTreeSet<&PackageId> = units.units.iter().map(|unit| &unit.package).collect();
+    for id in used {
+        let package = &packages[id];
+        let Some(own) = place(workspace, package) else {
+            continue;
+        };
+        let mut view = View::default();
+        if workspace.is_member(id) && policy.defaults_count(id) {
+            view.named = Search::of(workspace, package, &own).named;
+        }
+        for path in grants.get(id).into_iter().flat_map(BTreeMap::keys) {
+            if path != "." && std::fs::symlink_metadata(workspace.root.join(path)).is_err() {
+                return Err(DriverError::Request {
+                    message: format!(
+                        "`{id}` is granted `{path}` of the workspace, which is not there"
+                    ),
+                    help: Some(format!(
+                        "paths of `workspace` in `{FILE_NAME}` start at the workspace's root, `{}`",
+                        workspace.root.display()
+                    )),
+                });
+            }
+            view.granted.insert(path.clone());
+        }
+        if view.named.is_empty() && view.granted.is_empty() {
+            continue;
+        }
+        view.packages = acting_with(units, id)
+            .into_iter()
+            .filter_map(|id| place(workspace, &packages[id]))
+            .collect();
+        view.packages.insert(own);
+        seen_by.insert(id.clone(), view);
+    }
+    let needed: BTreeSet<PackageId> = seen_by
+        .iter()
+        .filter(|(_, view)| view.shows_anything(workspace))
+        .map(|(id, _)| id.clone())
+        .collect();
+    if layout.is_real() && !needed.is_empty() {
+        // A directory of the host looks the same to all.
+        let mut all = View::default();
+        for view in seen_by.values() {
+            all.named.extend(view.named.iter().cloned());
+            all.granted.extend(view.granted.iter().cloned());
+        }
+        let members = || units.units.iter().map(|unit| &unit.package);
+        let places = members().filter_map(|id| place(workspace, &packages[id]));
+        all.packages.extend(places);
+        let root = members().any(|id| packages[id].root() == workspace.root);
+        if root {
+            all.granted.insert(".".to_owned());
+        }
+        let tree = all.tree(store, workspace)?;
+        for id in members().filter(|id| place(workspace, &packages[*id]).is_some()) {
+            result.trees.insert(id.clone(), tree);
+        }
+        result.views.push((all, Some(tree)));
+    }
+    for (id, view) in seen_by {
+        let mut tree = None;
+        if needed.contains(&id) {
+            result.reasons.insert(id.clone(), view.in_words(workspace));
+            if !layout.is_real() {
+                let made = view.tree(store, workspace)?;
+                result.trees.insert(id, made);
+                tree = Some(made);
+            }
+        }
+        if !layout.is_real() {
+            result.views.push((view, tree));
+        }
+    }
+    Ok(result)
+}
+
+/// Where a package lies below the workspace's root. The root's own package sees all there is.
+fn place(workspace: &Workspace, package: &Package) -> Option<String> {
+    if !package.id().source().is_path() {
+        return None;
+    }
+    let relative = package
+        .root()
+        .strip_prefix(&workspace.root)
+        .ok()?
+        .to_str()?;
+    RelPath::new(relative).ok().map(|_| relative.to_owned())
+}
+
+/// The packages whose directories actions of `package` see as those of any package do: what acts within its build
+/// script, and what has search paths.
+fn acting_with<'a>(units: &'a UnitGraph, package: &PackageId) -> BTreeSet<&'a PackageId> {
+    let mut found = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    let mut stack: Vec<(UnitIndex, bool)> = units
+        .units
+        .iter()
+        .enumerate()
+        .filter(|(_, unit)| unit.package == *package)
+        .map(|(index, unit)| (UnitIndex(index), unit.mode == Mode::RunCustomBuild))
+        .collect();
+    while let Some((index, within_script)) = stack.pop() {
+        if !seen.insert((index, within_script)) {
+            continue;
+        }
+        let unit = units.unit(index);
+        if within_script || unit.mode == Mode::RunCustomBuild {
+            found.insert(&unit.package);
+        }
+        stack.extend(
+            unit.dependencies
+                .iter()
+                .map(|dependency| (dependency.unit, within_script)),
+        );
+    }
+    found
+}
+
+impl View {
+    /// Whether any of it is there.
+    fn shows_anything(&self, workspace: &Workspace) -> bool {
+        !self.granted.is_empty()
+            || self
+                .named
+                .iter()
+                .any(|path| std::fs::symlink_metadata(workspace.root.join(path)).is_ok())
+    }
+
+    /// What is there, as a tree of the workspace's root.
+    fn tree(&self, store: &Store, workspace: &Workspace) -> Result<TreeRef, DriverError> {
+        let root = &workspace.root;
+        let never = excluded(root, workspace);
+        let left_out =
+            |path: &str, is_directory: bool| never(path, is_directory) || !self.shows(path);
+        Ok(store.snapshot(root, &left_out, root)?.tree)
+    }
+
+    /// Whether `path` is part of it, or leads to a part.
+    fn shows(&self, path: &str) -> bool {
+        let within = |outer: &str, inner: &str| {
+            inner
+                .strip_prefix(outer)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let whole = || self.granted.iter().chain(&self.packages);
+        whole().any(|shown| shown == "." || within(shown, path) || within(path, shown))
+            || self.named.iter().any(|shown| {
+                within(path, shown) || (within(shown, path) && !is_hidden(&path[shown.len()..]))
+            })
+    }
+
+    fn in_words(&self, workspace: &Workspace) -> Vec<String> {
+        let there = |path: &&String| std::fs::symlink_metadata(workspace.root.join(path)).is_ok();
+        let granted = self
+            .granted
+            .iter()
+            .map(|path| format!("workspace {path} ({FILE_NAME})"));
+        let named = self.named.iter().filter(there);
+        granted
+            .chain(named.map(|path| format!("workspace {path} (named in its source)")))
+            .collect()
+    }
+
+    /// What the view is now, and whether that is `before`.
+    pub(super) fn is_still(
+        &self,
+        store: &Store,
+        workspace: &Workspace,
+        before: Option<&TreeRef>,
+    ) -> bool {
+        match before {
+            None => !self.shows_anything(workspace),
+            Some(before) => {
+                self.shows_anything(workspace)
+                    && self.tree(store, workspace).is_ok_and(|now| now == *before)
+            }
+        }
+    }
+}
+
+/// Whether a component of a path begins with a dot.
+fn is_hidden(path: &str) -> bool {
+    path.split('/').any(|part| part.starts_with('.'))
+}
+
+/// A search for what a package's text names.
+struct Search<'a> {
+    workspace: &'a Workspace,
+    own: &'a str,
+    own_parts: Vec<&'a str>,
+    named: BTreeSet<String>,
+    /// Files and directories to look at.
+    waiting: Vec<String>,
+    files: usize,
+}
+
+impl<'a> Search<'a> {
+    fn of(workspace: &'a Workspace, package: &Package, own: &'a str) -> Self {
+        let mut search = Self {
+            workspace,
+            own,
+            own_parts: own.split('/').collect(),
+            named: BTreeSet::new(),
+            waiting: vec![own.to_owned()],
+            files: 0,
+        };
+        for target in &package.targets {
+            // With each `..` of the manifest in it.
+            let path = target.src_path.strip_prefix(&workspace.root).ok();
+            let parts: Vec<&str> = path
+                .and_then(Path::to_str)
+                .unwrap_or("")
+                .split('/')
+                .collect();
+            if parts.contains(&"..") {
+                references::resolve(&[], &parts)
+                    .into_iter()
+                    .for_each(|path| search.found(path));
+            }
+        }
+        let mut links = Vec::new();
+        while let Some(path) = search.waiting.pop() {
+            search.look_at(&path, &mut links);
+        }
+        // A link within what is seen leads to something that is to be seen as well, if anything is seen at all.
+        if !search.named.is_empty() {
+            for link in links {
+                if !search.surrounds(&link) {
+                    search.named.insert(link);
+                }
+            }
+        }
+        search
+    }
+
+    /// Whether the package is, or lies in, `path`.
+    fn surrounds(&self, path: &str) -> bool {
+        path.is_empty() || self.own == path || self.own.starts_with(&format!("{path}/"))
+    }
+
+    /// Takes note of a path that is named.
+    fn found(&mut self, path: String) {
+        let inside = path.starts_with(&format!("{}/", self.own));
+        if inside || self.surrounds(&path) || is_hidden(&path) || RelPath::new(&*path).is_err() {
+            return;
+        }
+        let host = self.workspace.root.join(&path);
+        let is_source = |path: &str| {
+            let extension = path.rsplit_once('.').map(|(_, extension)| extension);
+            extension.is_some_and(|extension| SOURCES.contains(&extension))
+        };
+        if is_source(&path) && host.is_file() {
+            let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+            if self.surrounds(parent) {
+                // Its modules, where it has any, are in the directory of its name.
+                let stem = path.rsplit_once('.').map_or(&*path, |(stem, _)| stem);
+                self.note(stem.to_owned());
+                self.note(path);
+            } else {
+                self.note(parent.to_owned());
+            }
+        } else {
+            self.note(path);
+        }
+    }
+
+    fn note(&mut self, path: String) {
+        let known = |known: &String| {
+            path.strip_prefix(known.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if self.surrounds(&path) || self.named.iter().any(known) {
+            return;
+        }
+        if let Ok(real) = self.workspace.root.join(&path).canonicalize()
+            && let Ok(real) = real.strip_prefix(&self.workspace.root)
+            && let Some(real) = real.to_str()
+            && real != path
+            && !self.surrounds(real)
+        {
+            self.named.insert(real.to_owned());
+        }
+        self.waiting.push(path.clone());
+        self.named.insert(path);
+    }
+
+    /// Looks at a file or a directory. Links are not followed; where they lead is added to `links`.
+    fn look_at(&mut self, path: &str, links: &mut Vec<String>) {
+        let root = &self.workspace.root;
+        let host = root.join(path);
+        let Ok(data) = std::fs::symlink_metadata(&host) else {
+            return;
+        };
+        if data.is_symlink() {
+            if let Ok(real) = host.canonicalize()
+                && let Ok(real) = real.strip_prefix(root)
+                && let Some(real) = real.to_str()
+            {
+                links.push(real.to_owned());
+            }
+            return;
+        }
+        if data.is_dir() {
+            if excluded(root, self.workspace)(path, true) {
+                return;
+            }
+            let mut names: Vec<String> = std::fs::read_dir(&host)
+                .into_iter()
+                .flatten()
+                .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+                .collect();
+            names.sort_unstable();
+            for name in names {
+                self.waiting.push(format!("{path}/{name}"));
+            }
+            return;
+        }
+        let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
+        if !data.is_file()
+            || data.len() > LARGEST
+            || !SOURCES.contains(&extension)
+            || self.files >= MOST_FILES
+        {
+            return;
+        }
+        self.files += 1;
+        let Ok(text) = std::fs::read(&host) else {
+            return;
+        };
+        let directory: Vec<&str> = path
+            .rsplit_once('/')
+            .map_or_else(Vec::new, |(parent, _)| parent.split('/').collect());
+        for path in references::of_text(&text, &directory, &self.own_parts) {
+            self.found(path);
+        }
+    }
+}

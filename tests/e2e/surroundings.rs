@@ -1,0 +1,178 @@
+//! What members read of their workspace outside of their own directories.
+
+use std::os::unix::fs::symlink;
+
+use crate::support::{Workspace, manifest};
+
+const WORKSPACE: &str = "[workspace]\nmembers = [\"crates/*\"]\nresolver = \"3\"\n";
+
+/// A workspace whose member `name` reads what lies around it, in each of the ways that real ones do.
+fn workspace(name: &str) -> Workspace {
+    let workspace = Workspace::new(&[
+        ("Cargo.toml", WORKSPACE),
+        ("README.md", "# the workspace's read-me\n"),
+        (".env", "TOKEN=of-the-user\n"),
+        ("notes.txt", "not named\n"),
+        (
+            "shared/table.rs",
+            "pub const TABLE: &str = include_str!(\"../data/table.txt\");\nmod inner;\npub use inner::INNER;\n",
+        ),
+        (
+            "shared/inner.rs",
+            "pub const INNER: &str = \"a module beside it\";\n",
+        ),
+        ("data/table.txt", "a table"),
+        ("data/.hidden", "hidden"),
+        ("proto/one.proto", "import \"two.proto\";"),
+        ("proto/two.proto", "two"),
+        (
+            "tests/common/mod.rs",
+            "pub fn common() -> &'static str { \"common\" }\n",
+        ),
+        ("tests/whole.rs", "#[test]\nfn whole() {}\n"),
+        (
+            &format!("crates/{name}/Cargo.toml"),
+            &manifest(
+                name,
+                "build = \"build.rs\"\n[[test]]\nname = \"whole\"\npath = \"../../tests/whole.rs\"\n",
+            ),
+        ),
+        (
+            &format!("crates/{name}/build.rs"),
+            "fn main() {\n    let one = std::fs::read_to_string(\"../../proto/one.proto\").unwrap();\n    \
+             let directory = concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/../../proto\");\n    \
+             let two = std::fs::read_to_string(format!(\"{directory}/two.proto\")).unwrap();\n    \
+             for secret in [\"../../.env\", \"../../notes\"] {\n        let secret = format!(\"{secret}{}\", if secret.ends_with(\"v\") { \"\" } else { \".txt\" });\n        \
+             println!(\"cargo::rustc-env=SAW_{}={}\", secret.len(), std::path::Path::new(&secret).exists());\n    }\n    \
+             println!(\"cargo::rustc-env=HIDDEN={}\", std::path::Path::new(\"../../data\").join(\".hidden\").exists());\n    \
+             println!(\"cargo::rustc-env=PROTO={one}{two}\");\n}\n",
+        ),
+        (
+            &format!("crates/{name}/src/main.rs"),
+            "#[path = \"../../../shared/table.rs\"]\nmod table;\n\
+             fn main() {\n    print!(\"{}\", include_str!(\"../../../README.md\"));\n    println!(\"{} {}\", table::TABLE, table::INNER);\n    \
+             println!(\"{}\", env!(\"PROTO\"));\n    println!(\"{} {} {}\", env!(\"SAW_10\"), env!(\"SAW_15\"), env!(\"HIDDEN\"));\n    \
+             println!(\"{} {}\", file!(), include_str!(\"../LICENSE\"));\n}\n",
+        ),
+        (
+            &format!("crates/{name}/tests/it.rs"),
+            "#[path = \"../../../tests/common/mod.rs\"]\nmod common;\n#[test]\nfn it() { assert_eq!(common::common(), \"common\"); }\n",
+        ),
+    ]);
+    workspace.write("LICENSE", "the licence");
+    symlink(
+        "../../LICENSE",
+        workspace.root().join(format!("crates/{name}/LICENSE")),
+    )
+    .expect("linked");
+    workspace
+}
+
+#[test]
+fn what_a_members_text_names_is_there_as_under_cargo_and_nothing_else() {
+    let name = "surroundings-named";
+    let workspace = workspace(name);
+    workspace.kiln(["build"]).ok();
+    let kiln = workspace.run(&format!("target/kiln/debug/{name}"));
+    workspace.cargo(["build", "--offline"]).ok();
+    let cargo = workspace.run(&format!("target/debug/{name}"));
+    // Cargo hides nothing.
+    assert!(cargo.contains("true true true\n"), "{cargo}");
+    assert_eq!(
+        kiln,
+        cargo.replace("true true true\n", "false false false\n")
+    );
+    workspace.kiln(["test"]).ok();
+    // The same paths, wherever the checkout is.
+    let copy = workspace.copy();
+    symlink(
+        "../../LICENSE",
+        copy.root().join(format!("crates/{name}/LICENSE")),
+    )
+    .expect("linked");
+    assert_eq!(copy.kiln(["build"]).ok().actions().0, 0);
+    // Without namespaces, too.
+    workspace.kiln(["build", "--isolation", "landlock"]).ok();
+    let landlock = workspace.run(&format!("target/kiln/debug/{name}"));
+    assert_eq!(landlock, kiln);
+}
+
+#[test]
+fn a_change_of_what_is_named_is_seen_and_one_of_anything_else_is_not() {
+    let name = "surroundings-changed";
+    let workspace = workspace(name);
+    let home = crate::support::directory();
+    let build = || {
+        let run = workspace.kiln(["build"]).env("KILN_HOME", home.path()).ok();
+        run.actions().0
+    };
+    build();
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    assert_eq!((build(), build()), (0, 0));
+    workspace.write("notes.txt", "changed");
+    workspace.write(".env", "TOKEN=another");
+    assert_eq!(build(), 0);
+    workspace.write("README.md", "changed\n");
+    assert_eq!(build(), 3, "build script, its run, the program");
+    assert!(
+        workspace
+            .run(&format!("target/kiln/debug/{name}"))
+            .starts_with("changed\n")
+    );
+}
+
+#[test]
+fn what_text_names_in_part_takes_a_grant() {
+    let name = "surroundings-granted";
+    let workspace = Workspace::new(&[
+        ("Cargo.toml", WORKSPACE),
+        ("schema/a.txt", "schema"),
+        (".settings/b", "hidden"),
+        (
+            &format!("crates/{name}/Cargo.toml"),
+            &manifest(name, "build = \"build.rs\"\n"),
+        ),
+        (
+            &format!("crates/{name}/build.rs"),
+            "use std::path::Path;\nfn main() {\n    let root = Path::new(env!(\"CARGO_MANIFEST_DIR\")).parent().unwrap().parent().unwrap();\n    \
+             let schema = std::fs::read_to_string(root.join(\"schema\").join(\"a.txt\")).unwrap_or_else(|error| panic!(\"{}: {error}\", root.join(\"schema/a.txt\").display()));\n    \
+             let hidden = std::fs::read_to_string(root.join(\".settings/b\")).unwrap_or_default();\n    \
+             println!(\"cargo::rustc-env=SCHEMA={schema} {hidden}\");\n}\n",
+        ),
+        (
+            &format!("crates/{name}/src/main.rs"),
+            "fn main() { println!(\"{}\", env!(\"SCHEMA\")); }\n",
+        ),
+    ]);
+    let refused = workspace.kiln(["build"]).run();
+    assert_eq!(refused.code, Some(101));
+    refused.says(&[&format!("[crate.{name}]"), "workspace = [\"schema/a.txt\"]"]);
+    let policy =
+        |paths: &str| format!("[crate.{name}]\nworkspace = [{paths}]\nreason = \"a schema\"\n");
+    workspace.write("kiln.toml", &policy("\"schema\""));
+    workspace.kiln(["build", "--hermetic"]).ok();
+    let program = format!("target/kiln/debug/{name}");
+    assert_eq!(workspace.run(&program), "schema\n");
+    let statement = String::from_utf8(workspace.read("target/kiln/debug/kiln-attestation.json"));
+    assert!(
+        statement
+            .expect("UTF-8")
+            .contains("workspace schema (kiln.toml)")
+    );
+    workspace.write("kiln.toml", &policy("\"schema\", \".settings\""));
+    workspace.kiln(["build"]).ok();
+    assert_eq!(workspace.run(&program), "schema hidden\n");
+    workspace.write("kiln.toml", &policy("\".\""));
+    workspace.kiln(["build"]).ok();
+    assert_eq!(workspace.run(&program), "schema hidden\n");
+    workspace.write("kiln.toml", &policy("\"nothing\""));
+    workspace
+        .kiln(["build"])
+        .run()
+        .refuses(&["which is not there"]);
+    workspace.write("kiln.toml", &policy("\"../x\""));
+    workspace
+        .kiln(["build"])
+        .run()
+        .refuses(&["below the root of the workspace"]);
+}
