@@ -104,7 +104,6 @@ fn build(
                 keep_going: options.keep_going,
                 interrupted: options.interrupted,
                 may_repeat,
-                durations: &BTreeMap::new(),
                 system_roots,
             },
         )?;

@@ -30,8 +30,6 @@ pub struct ScheduleOptions<'a> {
     pub may_repeat: bool,
     /// Set when the user interrupts.
     pub interrupted: &'a AtomicBool,
-    /// How long each action took the last time, milliseconds, where that is known.
-    pub durations: &'a BTreeMap<String, u64>,
     /// The top levels of the system trees.
     pub system_roots: &'a BTreeMap<TreeRef, Arc<Directory>>,
 }
@@ -127,8 +125,9 @@ struct State<'a> {
     partial: Vec<Option<Outcome>>,
     waiting_for: Vec<usize>,
     dependents: Vec<Vec<(ActionIndex, Needs)>>,
-    priority: Vec<u64>,
-    ready: BinaryHeap<(u64, std::cmp::Reverse<ActionIndex>)>,
+    /// How many actions are on the longest path from each to the end of the build.
+    priority: Vec<usize>,
+    ready: BinaryHeap<(usize, std::cmp::Reverse<ActionIndex>)>,
 }
 
 impl Known for State<'_> {
@@ -157,18 +156,13 @@ impl<'a> State<'a> {
             }
         }
         // Dependents come after what they depend on, so one pass from the end sees every path.
-        let mut priority = vec![0u64; count];
+        let mut priority = vec![0; count];
         for index in (0..count).rev() {
-            let own = options
-                .durations
-                .get(&graph.actions[index].label)
-                .copied()
-                .unwrap_or(1000);
             let longest = dependents[index]
                 .iter()
                 .map(|(dependent, _)| priority[dependent.0])
                 .max();
-            priority[index] = own.saturating_add(longest.unwrap_or(0));
+            priority[index] = 1 + longest.unwrap_or(0);
         }
         let waiting_for: Vec<usize> = graph
             .actions
@@ -297,7 +291,7 @@ fn drive(
         keys: vec![None; graph.actions.len()],
         ..Summary::default()
     };
-    let mut queue: BinaryHeap<(u64, std::cmp::Reverse<ActionIndex>)> = BinaryHeap::new();
+    let mut queue: BinaryHeap<(usize, std::cmp::Reverse<ActionIndex>)> = BinaryHeap::new();
     let mut bound_actions: BTreeMap<ActionIndex, BoundAction<'_>> = BTreeMap::new();
     let mut tokens = Vec::new();
     let mut running = 0usize;

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `--lock` compares the lock that is made where there is none, `--graphs` the unit graph of each command line of the
-//! list, `--build` builds hermetically for release and runs what the project says, `--again` builds once more in another
+//! list, `--metadata` what `cargo metadata` says, `--build` builds hermetically for release and runs what the project says, `--again` builds once more in another
 //! directory with an empty store and another home, time zone and mask, and compares digests. `--list FILE` reads another
 //! list, `--keep DIR` works there and leaves everything. Needs the network; `cargo test` alone does not run it.
 
@@ -37,7 +37,10 @@ struct List {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Project {
     name: String,
+    #[serde(default)]
     version: String,
+    /// A checkout to copy, in place of a crate of the registry.
+    directory: Option<PathBuf>,
     /// More command lines whose unit graphs are compared.
     #[serde(default)]
     graphs: Vec<String>,
@@ -53,6 +56,7 @@ struct Project {
 struct Options {
     lock: bool,
     graphs: bool,
+    metadata: bool,
     build: bool,
     again: bool,
     only: Vec<String>,
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         match argument.as_str() {
             "--lock" => options.lock = true,
             "--graphs" => options.graphs = true,
+            "--metadata" => options.metadata = true,
             "--build" => options.build = true,
             "--again" => options.again = true,
             "--only" => options.only = value().split(',').map(str::to_owned).collect(),
@@ -77,8 +82,16 @@ fn main() -> ExitCode {
             _ => {}
         }
     }
-    if !(options.lock || options.graphs || options.build || options.again) {
-        println!("corpus: say what to compare: --lock --graphs --build --again");
+    let Options {
+        lock,
+        graphs,
+        metadata,
+        build,
+        again,
+        ..
+    } = options;
+    if !(lock || graphs || metadata || build || again) {
+        println!("corpus: say what to compare: --lock --graphs --metadata --build --again");
         return ExitCode::SUCCESS;
     }
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/projects.toml");
@@ -140,10 +153,11 @@ fn examine(root: &Path, list: &List, project: &Project, options: &Options) -> Re
     }
     // What the crate ships, or what cargo makes of it.
     let prepared = if directory.join("Cargo.lock").exists() {
-        cargo(&directory, &["fetch", "--locked"])
+        Ok(String::new())
     } else {
         cargo(&directory, &["generate-lockfile"])
-    };
+    }
+    .and_then(|_| cargo(&directory, &["fetch", "--locked"]));
     if let Err(error) = prepared {
         results.push(("prepare", Err(error)));
         return results;
@@ -163,6 +177,9 @@ fn examine(root: &Path, list: &List, project: &Project, options: &Options) -> Re
         };
         results.push(("graphs", result));
     }
+    if options.metadata {
+        results.push(("metadata", metadata(&directory, &home)));
+    }
     if options.build || options.again {
         let built = build(&directory, &home, project, &[]);
         results.push(("build", built.as_ref().map(drop).map_err(Clone::clone)));
@@ -179,7 +196,11 @@ fn examine(root: &Path, list: &List, project: &Project, options: &Options) -> Re
 /// A copy of the crate as it was published.
 fn unpack(root: &Path, project: &Project, directory: &Path) -> Result<(), String> {
     let _ = std::fs::remove_dir_all(directory);
-    let from = published::unpacked(root, &project.name, &project.version)?;
+    std::fs::create_dir_all(root).map_err(|error| error.to_string())?;
+    let from = match &project.directory {
+        Some(checkout) => checkout.clone(),
+        None => published::unpacked(root, &project.name, &project.version)?,
+    };
     command(Command::new("cp").arg("-r").arg(from).arg(directory)).map(drop)
 }
 
@@ -220,8 +241,14 @@ fn locks(root: &Path, directory: &Path, home: &Path) -> Result<(), String> {
         make(&copy)?;
         std::fs::read_to_string(copy.join("Cargo.lock")).map_err(|error| error.to_string())
     };
-    let cargos = made("lock", &|copy| cargo(copy, &["generate-lockfile"]))?;
-    let ours = made("lock", &|copy| kiln(copy, home, &["generate-lockfile"]))?;
+    let cargos = made("lock", &|copy| cargo(copy, &["generate-lockfile"]));
+    let ours = made("lock", &|copy| kiln(copy, home, &["generate-lockfile"]));
+    let (ours, cargos) = match (ours, cargos) {
+        (Ok(ours), Ok(cargos)) => (ours, cargos),
+        (Err(_), Err(_)) => return Ok(()),
+        (Err(ours), Ok(_)) => return Err(format!("kiln refuses: {ours}")),
+        (Ok(_), Err(cargos)) => return Err(format!("cargo refuses: {cargos}")),
+    };
     match ours
         .lines()
         .zip(cargos.lines())
@@ -268,6 +295,60 @@ fn without_place(graph: &mut Value) {
         let path = unit["target"]["src_path"].as_str().unwrap_or_default();
         if let Some(at) = path.rfind(&place) {
             unit["target"]["src_path"] = Value::from(&path[at..]);
+        }
+    }
+}
+
+/// Compares what is said of the workspace and all that it depends on.
+fn metadata(directory: &Path, home: &Path) -> Result<(), String> {
+    let arguments = ["metadata", "--format-version", "1", "--locked"];
+    let said = |text: String| -> Result<Value, String> {
+        let mut said: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        for package in said["packages"].as_array_mut().into_iter().flatten() {
+            if package["source"].is_null() {
+                continue;
+            }
+            // Where the sources of others are is each tool's own affair.
+            package["manifest_path"] = Value::Null;
+            for target in package["targets"].as_array_mut().into_iter().flatten() {
+                target["src_path"] = Value::Null;
+            }
+        }
+        // So is where outputs go.
+        said["target_directory"] = Value::Null;
+        said["build_directory"] = Value::Null;
+        Ok(said)
+    };
+    let ours = said(kiln(directory, home, &arguments)?)?;
+    let cargos = said(cargo(directory, &arguments)?)?;
+    match difference("", &ours, &cargos) {
+        None => Ok(()),
+        Some(difference) => Err(difference),
+    }
+}
+
+/// The first place in which two values differ.
+fn difference(at: &str, ours: &Value, cargos: &Value) -> Option<String> {
+    match (ours, cargos) {
+        (Value::Object(a), Value::Object(b)) => a
+            .keys()
+            .chain(b.keys())
+            .find_map(|key| difference(&format!("{at}/{key}"), &ours[key], &cargos[key])),
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            let named = |index: usize| a[index]["id"].as_str().unwrap_or_default().to_owned();
+            (0..a.len()).find_map(|index| {
+                let place = format!("{at}/{index}({})", named(index));
+                difference(&place, &a[index], &b[index])
+            })
+        }
+        _ if ours == cargos => None,
+        _ => {
+            let short = |value: &Value| value.to_string().chars().take(300).collect::<String>();
+            Some(format!(
+                "{at}: ours {}, cargo's {}",
+                short(ours),
+                short(cargos)
+            ))
         }
     }
 }
