@@ -1,7 +1,7 @@
 //! The policies that kiln ships: the files of `policy/`, compiled in.
 
 /// Name and text of each file.
-pub(crate) const SHIPPED: [(&str, &str); 14] = [
+pub(crate) const SHIPPED: [(&str, &str); 15] = [
     (
         "policy/autotools.toml",
         include_str!("../../policy/autotools.toml"),
@@ -44,6 +44,10 @@ pub(crate) const SHIPPED: [(&str, &str); 14] = [
     (
         "policy/protoc.toml",
         include_str!("../../policy/protoc.toml"),
+    ),
+    (
+        "policy/python.toml",
+        include_str!("../../policy/python.toml"),
     ),
     ("policy/shell.toml", include_str!("../../policy/shell.toml")),
 ];
