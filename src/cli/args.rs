@@ -142,6 +142,8 @@ pub enum Command {
     Version,
     /// Show what this machine's sandbox and toolchains can do
     Doctor,
+    /// Look at what crates are granted beyond the sandbox, and change it
+    Policy(crate::cli::policy::PolicyArgs),
     /// Look at the store and clean it
     Cache(CacheArgs),
 }

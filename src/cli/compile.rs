@@ -13,7 +13,7 @@ use crate::cli::report::FetchView;
 use crate::cli::shell::{Shell, Verbosity};
 use crate::driver::build::Built;
 use crate::driver::cleaning;
-use crate::driver::planning::{self, Lowered, PlanOptions};
+use crate::driver::planning::{self, Lowered, PlanOptions, PolicyFrom};
 use crate::driver::repetition::Question;
 use crate::driver::{Context, DriverError, Planned, build as driver_build};
 use crate::manifest::model::RequestedFeatures;
@@ -68,6 +68,7 @@ impl<'a> Compilation<'a> {
             rustc_json: format.rustc_json(),
             isolation,
             caps_lints: false,
+            policy: PolicyFrom::Workspace,
             mode: if arguments.hermetic.hermetic {
                 BuildMode::Hermetic
             } else {

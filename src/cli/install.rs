@@ -11,7 +11,7 @@ use crate::cli::report::FetchView;
 use crate::cli::shell::Shell;
 use crate::driver::build::{ATTESTATION, BuildOptions};
 use crate::driver::install::{CrateSpec, hand_over, lower, root};
-use crate::driver::planning::{self, PlanOptions};
+use crate::driver::planning::{self, PlanOptions, PolicyFrom};
 use crate::driver::{Context, DriverError, build};
 use crate::message::MessageFormat;
 use crate::policy::BuildMode;
@@ -54,6 +54,7 @@ pub(super) fn install(
         rustc_json: MessageFormat::Human.rustc_json(),
         isolation,
         caps_lints: true,
+        policy: PolicyFrom::Kiln,
         mode: BuildMode::Hermetic,
         tests: None,
         clippy: None,

@@ -40,6 +40,8 @@ mod observe;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod package;
 mod plan;
+#[expect(unreachable_pub, reason = "clap derives on plain types")]
+mod policy;
 mod report;
 mod run;
 mod shell;
@@ -152,6 +154,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Pkgid(ref arguments) => locate::pkgid(&context, &shell, arguments),
             // Said already: it needs no context.
             Command::Version => Ok(ExitCode::SUCCESS),
+            Command::Policy(ref arguments) => policy::policy(&context, &shell, &arguments.command),
             Command::Doctor => doctor::doctor(&context, &shell),
             Command::Cache(ref arguments) => cache::cache(&context, &shell, &arguments.command),
         }

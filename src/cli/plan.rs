@@ -7,7 +7,7 @@ use crate::cli::args::{PlanArgs, PlanFormat, PlanMode};
 use crate::cli::compile::{isolation, layout, message_format, request};
 use crate::cli::report::FetchView;
 use crate::cli::shell::Shell;
-use crate::driver::planning::{self, PlanOptions};
+use crate::driver::planning::{self, PlanOptions, PolicyFrom};
 use crate::driver::{Context, DriverError};
 use crate::plan::{Tests, print};
 use crate::policy::BuildMode;
@@ -49,6 +49,7 @@ pub(super) fn plan(
         rustc_json: format.rustc_json(),
         isolation,
         caps_lints: false,
+        policy: PolicyFrom::Workspace,
         mode: if arguments.build.hermetic.hermetic {
             BuildMode::Hermetic
         } else {

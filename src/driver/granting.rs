@@ -52,13 +52,7 @@ pub(super) fn grant(
         mode,
         ..
     } = *judge;
-    let mut uses: BTreeMap<&PackageId, BTreeSet<&PackageId>> = BTreeMap::new();
-    for (index, unit) in units.units.iter().enumerate() {
-        let uses = uses.entry(&unit.package).or_default();
-        if unit.mode == Mode::RunCustomBuild {
-            uses.extend(used_by_script(units, UnitIndex(index)));
-        }
-    }
+    let uses = uses(units);
     let mut packages = BTreeMap::new();
     let mut reasons = BTreeMap::new();
     let mut limits = BTreeMap::new();
@@ -127,6 +121,18 @@ pub(super) fn grant(
     })
 }
 
+/// Every package of the units, and the packages that act within its build script.
+pub(super) fn uses(units: &UnitGraph) -> BTreeMap<&PackageId, BTreeSet<&PackageId>> {
+    let mut uses: BTreeMap<&PackageId, BTreeSet<&PackageId>> = BTreeMap::new();
+    for (index, unit) in units.units.iter().enumerate() {
+        let uses = uses.entry(&unit.package).or_default();
+        if unit.mode == Mode::RunCustomBuild {
+            uses.extend(used_by_script(units, UnitIndex(index)));
+        }
+    }
+    uses
+}
+
 /// The packages that act within the build script which `run` runs: all that it was compiled from.
 fn used_by_script(units: &UnitGraph, run: UnitIndex) -> BTreeSet<&PackageId> {
     let mut found = BTreeSet::new();
@@ -183,12 +189,9 @@ fn in_words(grants: &Grants) -> Vec<String> {
             words.push(format!("{what} {name} ({})", by.join(", ")));
         }
     };
-    add("exec", &grants.exec);
-    add("read", &grants.read);
-    add("pkg-config", &grants.pkg_config);
-    add("link", &grants.link);
-    add("write", &grants.write);
-    add("env", &grants.env);
+    for (what, granted) in grants.lists() {
+        add(what, granted);
+    }
     for (name, (value, origin)) in &grants.set_env {
         words.push(format!("env {name}={value} ({})", origin.file));
     }

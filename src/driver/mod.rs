@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::diag::{Report, Snippet};
+use crate::message::text::harmless_line;
 use crate::registry::Event;
 
+pub mod approving;
 pub mod build;
 pub mod cleaning;
 mod clippy;
@@ -22,6 +24,7 @@ pub mod install;
 pub mod packages;
 pub mod packaging;
 pub mod planning;
+pub mod policies;
 pub mod programs;
 mod providers;
 pub mod registries;
@@ -273,6 +276,24 @@ impl DriverError {
                     range: range.clone(),
                     label: why.clone(),
                 });
+            }
+            DriverError::Policy(crate::policy::PolicyError::Approvals {
+                why,
+                place: Some((text, range)),
+            }) => {
+                report.snippet = Some(Snippet {
+                    path: crate::policy::APPROVED_FILE.into(),
+                    text: text.clone(),
+                    range: range.clone(),
+                    label: why.clone(),
+                });
+            }
+            DriverError::Policy(crate::policy::PolicyError::NotApproved { missing }) => {
+                report.code = "policy::approval".to_owned();
+                report.causes = missing
+                    .iter()
+                    .map(|one| harmless_line(&one.to_string()))
+                    .collect();
             }
             DriverError::Manifest(error) => {
                 report.snippet = error.place().map(|place| snippet(place, &report.message))

@@ -24,6 +24,7 @@ use crate::manifest::read_package;
 use crate::package::{PackageId, SourceId, SourceKind};
 use crate::source::{Fetched, Sources, Wanted, Worker};
 use crate::store::Store;
+use crate::tree::TreeRef;
 
 /// The packages of a build.
 #[derive(Debug, Default)]
@@ -36,6 +37,20 @@ pub struct Packages {
     pub repositories: BTreeMap<SourceId, Arc<Repository>>,
     /// The packages that directories of the user's stand for.
     pub vendored: BTreeMap<PackageId, VendoredPackage>,
+}
+
+impl Packages {
+    /// The content of a package that is not on the user's disk; of one from a repository, that of the repository.
+    pub fn tree(&self, id: &PackageId) -> Option<TreeRef> {
+        if let Some(fetched) = self.fetched.get(id) {
+            return Some(fetched.tree);
+        }
+        if let Some(vendored) = self.vendored.get(id) {
+            return Some(vendored.tree);
+        }
+        let repository = self.repositories.get(id.source())?;
+        Some(repository.checkout.tree)
+    }
 }
 
 /// Fetches and unpacks `wanted` and reads their manifests; packages of the workspace are taken as they are.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::digest::TreeDigest;
+use crate::driver::approving;
 use crate::driver::clippy;
 use crate::driver::configured;
 use crate::driver::declared::Judge;
@@ -22,7 +23,7 @@ use crate::plan::graph::{ActionGraph, ActionKind, Artifact};
 use crate::plan::layout::Layout;
 use crate::plan::settings::Settings;
 use crate::plan::{Clippy, PlanInput, Tests, plan};
-use crate::policy::{BuildMode, Policy};
+use crate::policy::{Approvals, BuildMode, Policy};
 use crate::sandbox::{Isolation, Limits, SandboxProfile};
 use crate::store::Store;
 use crate::toolchain;
@@ -31,6 +32,17 @@ use crate::toolchain::model::{CToolchain, RustToolchain, SystemTree};
 use crate::toolchain::rustup::RustRequest;
 use crate::tree::{BlobRef, Directory, EncodedTree, Entry, TreeRef};
 use crate::unit::{self, BuildRequest, Platforms, UnitGraph};
+
+/// Whose word counts on what is granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyFrom {
+    /// The workspace's `kiln.toml`, and what kiln ships.
+    Workspace,
+    /// What kiln ships: the workspace is a stranger's, and what it grants itself means nothing.
+    Kiln,
+    /// This text, in the place of the workspace's `kiln.toml`.
+    Text(String),
+}
 
 /// How a graph is to be planned, besides what is built.
 #[derive(Debug, Clone)]
@@ -43,6 +55,8 @@ pub struct PlanOptions {
     pub isolation: Isolation,
     /// Whether the workspace is a stranger's too, whose warnings are nobody's business.
     pub caps_lints: bool,
+    /// Whose word counts on what is granted.
+    pub policy: PolicyFrom,
     /// Whether what is built ships; only otherwise do the grants of `[dev]` count.
     pub mode: BuildMode,
     /// How tests are run, if they are.
@@ -313,13 +327,12 @@ pub fn plan_actions(
         units,
         rust,
     } = lowered;
-    let Packages {
-        packages,
-        fetched,
-        repositories,
-        vendored,
-    } = packages;
-    let policy = Policy::load(&resolved.workspace.root)?;
+    let root = &resolved.workspace.root;
+    let (policy, approvals) = match &options.policy {
+        PolicyFrom::Workspace => (Policy::load(root)?, Approvals::load(root)?),
+        PolicyFrom::Text(text) => (Policy::parse(text)?, Approvals::load(root)?),
+        PolicyFrom::Kiln => (Policy::parse("")?, Approvals::default()),
+    };
     let profiles = sandbox_profiles(options.tests.is_some())?;
     let c = c_toolchain(store, &rust)?;
     toolchain::check_pins(&rust, &c, policy.pins().rust_digest, policy.pins().c_digest)?;
@@ -329,15 +342,24 @@ pub fn plan_actions(
     let used: BTreeSet<&PackageId> = units.units.iter().map(|unit| &unit.package).collect();
     let mut sources = BTreeMap::new();
     for id in &used {
-        let repository = repositories.get(id.source());
-        let tree = match (fetched.get(*id), vendored.get(*id), repository) {
-            (Some(fetched), ..) => fetched.tree,
-            (None, Some(vendored), _) => vendored.tree,
-            (None, None, Some(repository)) => repository.checkout.tree,
-            (None, None, None) => snapshot(store, &resolved.workspace, &packages[*id], reporter)?,
+        let tree = match packages.tree(id) {
+            Some(tree) => tree,
+            None => snapshot(
+                store,
+                &resolved.workspace,
+                &packages.packages[*id],
+                reporter,
+            )?,
         };
         sources.insert((*id).clone(), tree);
     }
+    approving::gate(&policy, &approvals, &units, &sources)?;
+    let Packages {
+        packages,
+        fetched,
+        repositories,
+        vendored,
+    } = packages;
 
     let mut settings = configured::settings(context, &rust, &request.platforms)?;
     let clippy = match &options.clippy {

@@ -248,6 +248,7 @@ fn front(
         workspace.root.join("Cargo.toml"),
         workspace.lock_path(),
         workspace.root.join(crate::policy::FILE_NAME),
+        workspace.root.join(crate::policy::APPROVED_FILE),
     ];
     files.extend(
         workspace

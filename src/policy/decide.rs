@@ -1,5 +1,6 @@
 //! The decision: what a package is granted, and on whose word.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -9,7 +10,7 @@ use serde::Serialize;
 
 use super::defaults::SHIPPED;
 use super::error::PolicyError;
-use super::file::{AppliesTo, Bundle, CrateSection, FILE_NAME, Pins, PolicyFile};
+use super::file::{AppliesTo, Bundle, CrateSection, Crates, FILE_NAME, General, Pins, PolicyFile};
 use crate::package::PackageId;
 use crate::sandbox::request::Limits;
 
@@ -70,6 +71,28 @@ impl Grants {
     /// Whether nothing is granted.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The granted things by the keys that grant them, without variables of a fixed value and limits.
+    pub fn lists(&self) -> [(&'static str, &BTreeMap<String, Grant>); 7] {
+        [
+            ("exec", &self.exec),
+            ("read", &self.read),
+            ("pkg-config", &self.pkg_config),
+            ("link", &self.link),
+            ("write", &self.write),
+            ("workspace", &self.workspace),
+            ("env", &self.env),
+        ]
+    }
+
+    /// The limits that are set, by the keys that set them.
+    pub fn bounds(&self) -> Vec<(String, u64)> {
+        let limits = serde_json::to_value(&self.limits).unwrap_or_default();
+        let limits = limits.as_object().into_iter().flatten();
+        limits
+            .filter_map(|(name, value)| Some((name.clone(), value.as_u64()?)))
+            .collect()
     }
 
     /// What of it is needed wherever the package is linked: the libraries.
@@ -211,6 +234,11 @@ impl Policy {
         Ok(policy)
     }
 
+    /// What `[policy]` says.
+    pub fn general(&self) -> General {
+        self.workspace.general
+    }
+
     /// The digests that `[toolchain]` pins.
     pub fn pins(&self) -> Pins {
         self.workspace.pins
@@ -246,16 +274,29 @@ impl Policy {
     /// Whether `package` gets what it would get without any `kiln.toml`, too.
     pub fn defaults_count(&self, package: &PackageId) -> bool {
         let sections = self.workspace.crates.get(package.name().as_str());
-        sections
-            .into_iter()
-            .flatten()
-            .filter(|section| {
-                section
-                    .version
-                    .as_ref()
-                    .is_none_or(|wanted| wanted.matches(package.version()))
-            })
-            .all(|section| section.defaults)
+        let mut own = sections.into_iter().flatten();
+        self.workspace.general.defaults
+            && own.all(|section| section.defaults || !section.is_for(package))
+    }
+
+    /// The sections of the workspace's own file that are for none of `packages`.
+    pub fn unused_sections<'a>(
+        &self,
+        packages: impl Iterator<Item = &'a PackageId> + Clone,
+    ) -> Vec<String> {
+        let own = |prefix: &'static str, crates: &'_ Crates| -> Vec<String> {
+            let mut unused = Vec::new();
+            for (name, sections) in crates {
+                let mut ids = packages.clone().filter(|id| id.name().as_str() == name);
+                if !ids.any(|id| sections.iter().any(|section| section.is_for(id))) {
+                    unused.push(format!("{prefix}.{name}"));
+                }
+            }
+            unused
+        };
+        let mut unused = own("crate", &self.workspace.crates);
+        unused.extend(own("dev.crate", &self.workspace.dev));
+        unused
     }
 
     fn grant(&self, grants: &mut Grants, package: &PackageId, to: AppliesTo, mode: BuildMode) {
@@ -263,12 +304,7 @@ impl Policy {
         let matching = |sections: &'_ [CrateSection]| -> Vec<CrateSection> {
             sections
                 .iter()
-                .filter(|section| {
-                    section
-                        .version
-                        .as_ref()
-                        .is_none_or(|wanted| wanted.matches(package.version()))
-                })
+                .filter(|section| section.is_for(package))
                 .cloned()
                 .collect()
         };
@@ -279,8 +315,9 @@ impl Policy {
             }
             BuildMode::Hermetic => Vec::new(),
         };
-        let defaults =
-            defaults_apply(package) && own.iter().chain(&dev).all(|section| section.defaults);
+        let defaults = self.workspace.general.defaults
+            && defaults_apply(package)
+            && own.iter().chain(&dev).all(|section| section.defaults);
         let shipped = self.shipped.iter().filter(|_| defaults);
         let layers = shipped
             .flat_map(|file| {
@@ -314,7 +351,7 @@ impl Policy {
         seen: &mut BTreeSet<String>,
     ) {
         for name in &lists.r#use {
-            if let Some((_, bundle)) = self.bundle(name)
+            if let Some(bundle) = self.bundle(name)
                 && seen.insert(name.clone())
             {
                 let through = Origin {
@@ -322,17 +359,19 @@ impl Policy {
                     reason: bundle.reason.clone().or_else(|| origin.reason.clone()),
                     file: origin.file.clone(),
                 };
-                self.add(grants, bundle, &through, seen);
+                self.add(grants, &bundle, &through, seen);
             }
         }
         grants.add(lists, origin);
     }
 
-    /// The bundle `name` and the file that defines it; the workspace's own comes first.
-    pub(crate) fn bundle(&self, name: &str) -> Option<(&str, &Bundle)> {
+    /// The bundle `name`; the workspace's own comes first.
+    pub(crate) fn bundle(&self, name: &str) -> Option<Cow<'_, Bundle>> {
         std::iter::once(&self.workspace)
             .chain(&self.shipped)
-            .find_map(|file| Some((file.name.as_str(), file.bundles.get(name)?)))
+            .find_map(|file| file.bundles.get(name))
+            .map(Cow::Borrowed)
+            .or_else(|| Bundle::described(name).map(Cow::Owned))
     }
 
     /// The names of all bundles.
@@ -385,7 +424,7 @@ impl Policy {
     }
 
     fn reaches(&self, from: &str, to: &str, seen: &mut BTreeSet<String>) -> bool {
-        self.bundle(from).is_some_and(|(_, bundle)| {
+        self.bundle(from).is_some_and(|bundle| {
             bundle.r#use.iter().any(|name| {
                 name == to || (seen.insert(name.clone()) && self.reaches(name, to, seen))
             })
@@ -404,7 +443,7 @@ pub(super) mod tests {
         } else {
             SourceId::new(SourceKind::Registry {
                 is_crates_io: false,
-                url: "sparse+https://registry.example.com/index/".into(),
+                url: "https://registry.example.com/index/".into(),
             })
         };
         PackageId::new(
@@ -428,6 +467,7 @@ pub(super) mod tests {
         let mut names = BTreeSet::new();
         for file in &policy.shipped {
             assert!(file.dev.is_empty() && file.pins == Pins::default());
+            assert_eq!(file.general, General::default());
             for (name, sections) in &file.crates {
                 assert!(names.insert(name), "{name} twice");
                 for section in sections {
@@ -478,6 +518,46 @@ pub(super) mod tests {
         assert!(jemalloc("", true).exec.contains_key("make"));
         assert!(jemalloc("", false).is_empty());
         assert_eq!(jemalloc(text, true).exec.keys().collect::<Vec<_>>(), ["sh"]);
+        assert!(jemalloc("[policy]\ndefaults = false", true).is_empty());
+    }
+
+    #[test]
+    fn a_grant_may_be_for_one_source_only() {
+        let registry = "https://registry.example.com/index";
+        for (source, crates_io, other) in [
+            ("crates-io", true, false),
+            ("path", false, false),
+            (registry, false, true),
+            (&format!("sparse+{registry}/"), false, true),
+            ("https://registry.example.com/other", false, false),
+        ] {
+            let text = format!("[crate.a]\nsource = \"{source}\"\nexec = [\"sh\"]\n");
+            let policy = Policy::parse(&text).unwrap();
+            let granted = |registry| {
+                let id = package("a", "1.0.0", registry);
+                !policy.grants_for(&id, [], BuildMode::Hermetic).is_empty()
+            };
+            assert_eq!(
+                (granted(true), granted(false)),
+                (crates_io, other),
+                "{source}"
+            );
+        }
+    }
+
+    #[test]
+    fn there_is_a_bundle_for_each_library() {
+        let id = package("a", "1.0.0", false);
+        let policy = Policy::parse("[crate.a]\nuse = [\"pkg-config:openssl\"]\n").unwrap();
+        let grants = policy.grants_for(&id, [], BuildMode::Hermetic);
+        assert!(grants.pkg_config["openssl"].required);
+        for text in [
+            "[crate.a]\nuse = [\"pkg-config:\"]\n",
+            "[crate.a]\nuse = [\"pkg-config:--eval\"]\n",
+            "[crate.a]\nuse = [\"link:ssl\"]\n",
+        ] {
+            assert!(Policy::parse(text).is_err(), "{text}");
+        }
     }
 
     #[test]

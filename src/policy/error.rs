@@ -4,6 +4,8 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use super::approve::Unapproved;
+
 /// Why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -53,6 +55,26 @@ pub enum PolicyError {
         /// The bundles that exist.
         known: Vec<String>,
     },
+    /// The list of what is approved is not one.
+    #[error("`kiln-approved.toml` is not valid: {why}")]
+    Approvals {
+        /// What is wrong.
+        why: String,
+        /// The text of the file, and the bytes of it that are meant.
+        place: Option<(String, Range<usize>)>,
+    },
+    /// Code would run that nobody has approved.
+    #[error("{}", not_approved(missing.len()))]
+    NotApproved {
+        /// The packages.
+        missing: Vec<Unapproved>,
+    },
+    /// A change that cannot be made to the text of the file.
+    #[error("`kiln.toml` cannot be changed: {why}")]
+    Edit {
+        /// What is in the way.
+        why: String,
+    },
     /// A bundle uses itself.
     #[error("`{file}`: the bundle `{bundle}` uses itself")]
     BundleCycle {
@@ -61,6 +83,16 @@ pub enum PolicyError {
         /// The bundle.
         bundle: String,
     },
+}
+
+fn not_approved(count: usize) -> String {
+    let packages = match count {
+        1 => "1 package".to_owned(),
+        count => format!("{count} packages"),
+    };
+    format!(
+        "code of {packages} would run in this build, and nobody has approved it; nothing was run"
+    )
 }
 
 impl PolicyError {
@@ -79,11 +111,27 @@ impl PolicyError {
                     .to_owned(),
             ),
             Self::Syntax { .. } => Some(
-                "the keys are those of the table in `src/policy/file.rs` of kiln: `[crate.NAME]` with `reason`, `exec`, \
-                 `read`, `env`, `pkg-config`, `link`, `write`, `use`, `limits`; `[bundle.NAME]`; `[toolchain]`; \
-                 `[dev.crate.NAME]`"
+                "there are `[crate.NAME]` with `version`, `source`, `reason`, `use`, `exec`, `read`, `pkg-config`, `link`, \
+                 `write`, `env`, `set-env`, `limits`, `defaults`, `applies-to`; `[bundle.NAME]`; `[policy]`; `[toolchain]`; \
+                 `[dev.crate.NAME]`; `kiln policy schema` prints all of it for editors"
                     .to_owned(),
             ),
+            Self::Approvals { .. } => Some(
+                "it has one table, `[approved]`, with lines as `kiln policy approve` writes them".to_owned(),
+            ),
+            Self::NotApproved { missing } => {
+                let names: Vec<String> = missing
+                    .iter()
+                    .map(|one| &one.running.package)
+                    .map(|id| format!("{}@{}", id.name(), id.version()))
+                    .collect();
+                Some(format!(
+                    "look at what they do (`kiln fetch` unpacks them to `src` in the store, `kiln policy diff` compares \
+                     locks), then say so:\nkiln policy approve {}",
+                    names.join(" ")
+                ))
+            }
+            Self::Edit { .. } => Some("edit the file by hand; `kiln policy --help` shows a section".to_owned()),
             Self::Read { .. } | Self::BundleCycle { .. } => None,
         }
     }

@@ -184,7 +184,7 @@ impl Policy {
     /// The smallest bundle, other than the general ones, that has the program.
     fn bundle_with(&self, program: &str) -> Option<&str> {
         let holds = |name: &str| {
-            self.bundle(name).is_some_and(|(_, bundle)| {
+            self.bundle(name).is_some_and(|bundle| {
                 bundle
                     .exec
                     .iter()
@@ -196,7 +196,7 @@ impl Policy {
             .into_iter()
             .filter(|name| *name != "shell" && holds(name))
             .min_by_key(|name| {
-                self.bundle(name).map_or(usize::MAX, |(_, bundle)| {
+                self.bundle(name).map_or(usize::MAX, |bundle| {
                     bundle.r#use.len() * 100 + bundle.exec.len() + bundle.exec_if_present.len()
                 })
             })

@@ -3,10 +3,11 @@
 //! ```toml
 //! [crate.openssl-sys]                 # or [[crate.NAME]], for several version ranges
 //! version = ">=0.9"                   # optional: which versions it is for
+//! source = "crates-io"                # optional: where it has to come from: `crates-io`, `path`, an address
 //! reason = "links the system's OpenSSL"
 //! applies-to = "itself"               # or "users": the build scripts that depend on the crate
 //! defaults = true                     # false: none of what kiln ships for it
-//! use = ["perl"]                      # bundles
+//! use = ["perl", "pkg-config:zlib"]   # bundles; `pkg-config:NAME` is one for each library of the system
 //! exec = ["protoc"]                   # programs, by name or absolute path
 //! exec-if-present = ["ninja"]
 //! read = ["/usr/share/proto"]         # files and directories; `*`, `?` and `**` as in a shell
@@ -21,20 +22,27 @@
 //! set-env = { LANG = "C" }            # variables with a value
 //! limits = { wall-seconds = 3600 }    # bounds of its actions
 //!
-//! [bundle.NAME]                       # the same keys, but for version, applies-to, defaults, limits
+//! [bundle.NAME]                       # the same keys, but for version, source, applies-to, defaults, limits
+//! [policy]
+//! defaults = true                     # false: nothing of what kiln ships counts, for any crate
+//! build-scripts = "allowed"           # "approved": nothing runs that `kiln-approved.toml` does not list
 //! [toolchain]                         # rust-digest = "…", c-digest = "…": a build with other ones stops
 //! programs = ["clang", "ld.lld"]      # what configuration may name besides: linkers, wrappers of rustc
 //! read = ["/opt/sdk/lib"]             # files and directories that every compilation that links may read
 //! [dev.crate.NAME]                    # counts for `kiln build` only, never for `--hermetic`
 //! ```
+//!
+//! `docs/kiln.schema.json` says the same for editors; it is made from the types here.
 
 use std::collections::BTreeMap;
 
 use semver::VersionReq;
 use serde::Deserialize;
 
+use super::check::{check, wrong_library};
 use super::error::PolicyError;
 use crate::digest::TreeDigest;
+use crate::package::{PackageId, SourceId, canonical_url};
 use crate::sandbox::request::Limits;
 
 /// The name of the file at the workspace root.
@@ -42,6 +50,7 @@ pub const FILE_NAME: &str = "kiln.toml";
 
 /// To which packages a grant for a crate goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum AppliesTo {
     /// To the crate's own actions.
@@ -62,53 +71,187 @@ pub struct Pins {
 
 /// What a section lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct Bundle {
+    /// Why it is granted: shown by `kiln policy show`.
     pub(crate) reason: Option<String>,
+    /// Bundles: kiln's own, those of this file, and `pkg-config:NAME` for each library of the system.
     pub(crate) r#use: Vec<String>,
+    /// Programs that it may run, by name or absolute path; each has to be installed.
     pub(crate) exec: Vec<String>,
+    /// Programs that it may run if they are installed.
     pub(crate) exec_if_present: Vec<String>,
+    /// Files and directories that it may read: absolute paths with `*`, `?` and `**` as in a shell.
     pub(crate) read: Vec<String>,
+    /// Files and directories that it may read if they are there.
     pub(crate) read_if_present: Vec<String>,
+    /// Libraries of the system by their name in pkg-config, with headers and all that they require.
     pub(crate) pkg_config: Vec<String>,
+    /// Libraries of the system by their name in pkg-config, if they are installed.
     pub(crate) pkg_config_if_present: Vec<String>,
+    /// Libraries of the system by their name for the linker: `ssl` for `-lssl`.
     pub(crate) link: Vec<String>,
+    /// Paths below the package that its build script may write to: in a copy, which is thrown away. `.` is all of it.
     pub(crate) write: Vec<String>,
+    /// Paths below the workspace's root that a package of the workspace reads besides its own directory, `.` for all.
     pub(crate) workspace: Vec<String>,
+    /// Variables that are passed on from the environment. Their values are recorded: no secrets.
     pub(crate) env: Vec<String>,
+    /// Variables with a fixed value.
     pub(crate) set_env: BTreeMap<String, String>,
+}
+
+/// The bundles that there is one of for each library of the system, by what their names begin with.
+const LIBRARY_BUNDLE: &str = "pkg-config:";
+
+impl Bundle {
+    /// The bundle that `name` describes by itself: `pkg-config:NAME`.
+    pub(crate) fn described(name: &str) -> Option<Self> {
+        let library = name.strip_prefix(LIBRARY_BUNDLE)?;
+        wrong_library(library).is_none().then(|| Self {
+            reason: Some(format!(
+                "the system's library `{library}`, with its headers"
+            )),
+            pkg_config: vec![library.to_owned()],
+            ..Self::default()
+        })
+    }
+}
+
+/// Where the packages have to come from that a section is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum SourceMatch {
+    /// Cargo's default registry.
+    CratesIo,
+    /// A directory of the machine.
+    Path,
+    /// A registry or a repository, by its canonical address.
+    Address(String),
+}
+
+impl SourceMatch {
+    /// Whether `source` is what is meant. A repository is meant with all of its commits.
+    pub(crate) fn matches(&self, source: &SourceId) -> bool {
+        match self {
+            Self::CratesIo => source.is_crates_io(),
+            Self::Path => source.is_path(),
+            Self::Address(address) => !source.is_path() && source.canonical_address() == address,
+        }
+    }
+}
+
+impl TryFrom<String> for SourceMatch {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "crates-io" => return Ok(Self::CratesIo),
+            "path" => return Ok(Self::Path),
+            _ => {}
+        }
+        let address = ["registry+", "sparse+", "git+"]
+            .iter()
+            .find_map(|prefix| text.strip_prefix(prefix))
+            .unwrap_or(&text);
+        // A reference or a commit, as `Cargo.lock` writes them, is no part of which repository it is.
+        let address = address.split(['?', '#']).next().unwrap_or(address);
+        if address.contains("://") {
+            Ok(Self::Address(canonical_url(address)))
+        } else {
+            Err(format!(
+                "`{}` is no source: give `crates-io`, `path`, or the address of a registry or repository",
+                text.chars().take(200).collect::<String>()
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+impl schemars::JsonSchema for SourceMatch {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Source".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "pattern": "^(crates-io|path|[a-z+]*https?://.*|[a-z+]*ssh://.*|[a-z+]*file://.*)$"
+        })
+    }
 }
 
 /// One `[crate.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CrateSection {
     pub(crate) version: Option<VersionReq>,
+    pub(crate) source: Option<SourceMatch>,
     pub(crate) applies_to: AppliesTo,
     pub(crate) defaults: bool,
     pub(crate) limits: Limits,
     pub(crate) lists: Bundle,
 }
 
+impl CrateSection {
+    /// Whether it is for `package`, whose name is the section's.
+    pub(crate) fn is_for(&self, package: &PackageId) -> bool {
+        let version = self.version.as_ref();
+        let source = self.source.as_ref();
+        version.is_none_or(|wanted| wanted.matches(package.version()))
+            && source.is_none_or(|wanted| wanted.matches(package.source()))
+    }
+}
+
 /// `[crate.NAME]` as it is written. `serde(flatten)` would lose strictness, so the keys stand here again.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(
+    test,
+    schemars(
+        rename = "Crate",
+        description = "What the packages of one name are granted."
+    )
+)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct RawCrate {
+    /// Which versions it is for, as cargo writes requirements; without it, all.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     version: Option<VersionReq>,
+    /// Where the package has to come from: `crates-io`, `path`, or the address of a registry or repository; without it,
+    /// from anywhere.
+    source: Option<SourceMatch>,
+    /// Whether it is for the crate's own actions, or for the build scripts that depend on the crate.
     applies_to: AppliesTo,
+    /// `false`: nothing of what kiln ships for this crate counts.
     defaults: bool,
+    /// Bounds of its actions.
     limits: Limits,
+    /// Why it is granted: shown by `kiln policy show`.
     reason: Option<String>,
+    /// Bundles: kiln's own, those of this file, and `pkg-config:NAME` for each library of the system.
     r#use: Vec<String>,
+    /// Programs that it may run, by name or absolute path; each has to be installed.
     exec: Vec<String>,
+    /// Programs that it may run if they are installed.
     exec_if_present: Vec<String>,
+    /// Files and directories that it may read: absolute paths with `*`, `?` and `**` as in a shell.
     read: Vec<String>,
+    /// Files and directories that it may read if they are there.
     read_if_present: Vec<String>,
+    /// Libraries of the system by their name in pkg-config, with headers and all that they require.
     pkg_config: Vec<String>,
+    /// Libraries of the system by their name in pkg-config, if they are installed.
     pkg_config_if_present: Vec<String>,
+    /// Libraries of the system by their name for the linker: `ssl` for `-lssl`.
     link: Vec<String>,
+    /// Paths below the package that its build script may write to: in a copy, which is thrown away. `.` is all of it.
     write: Vec<String>,
+    /// Paths below the workspace's root that a package of the workspace reads besides its own directory, `.` for all.
     workspace: Vec<String>,
+    /// Variables that are passed on from the environment. Their values are recorded: no secrets.
     env: Vec<String>,
+    /// Variables with a fixed value.
     set_env: BTreeMap<String, String>,
 }
 
@@ -116,6 +259,7 @@ impl Default for RawCrate {
     fn default() -> Self {
         Self {
             version: None,
+            source: None,
             applies_to: AppliesTo::Itself,
             defaults: true,
             limits: Limits::default(),
@@ -140,6 +284,7 @@ impl From<RawCrate> for CrateSection {
     fn from(raw: RawCrate) -> Self {
         Self {
             version: raw.version,
+            source: raw.source,
             applies_to: raw.applies_to,
             defaults: raw.defaults,
             limits: raw.limits,
@@ -165,6 +310,18 @@ impl From<RawCrate> for CrateSection {
 /// One table, or an array of them.
 #[derive(Debug, Clone)]
 struct OneOrMany(Vec<RawCrate>);
+
+#[cfg(test)]
+impl schemars::JsonSchema for OneOrMany {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "OneOrMany".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let one = generator.subschema_for::<RawCrate>();
+        schemars::json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
+    }
+}
 
 impl<'de> Deserialize<'de> for OneOrMany {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -196,29 +353,88 @@ impl<'de> Deserialize<'de> for OneOrMany {
     }
 }
 
+/// Which build scripts and procedural macros may run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum BuildScripts {
+    /// All, each behind the sandbox's walls.
+    #[default]
+    Allowed,
+    /// Those whose packages `kiln-approved.toml` lists with the digest that they have.
+    Approved,
+}
+
+/// `[policy]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "Policy"))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct General {
+    /// `false`: nothing of what kiln ships for well-known crates counts.
+    pub defaults: bool,
+    /// Which build scripts and procedural macros may run.
+    pub build_scripts: BuildScripts,
+}
+
+impl Default for General {
+    fn default() -> Self {
+        Self {
+            defaults: true,
+            build_scripts: BuildScripts::Allowed,
+        }
+    }
+}
+
 /// `[toolchain]` as it is written.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "Toolchain"))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct RawToolchain {
+    /// The digest that the Rust toolchain has to have (`kiln doctor` prints it).
+    #[cfg_attr(
+        test,
+        schemars(with = "Option<String>", regex(pattern = "^[0-9a-f]{64}$"))
+    )]
     rust_digest: Option<TreeDigest>,
+    /// The digest that the C toolchain has to have.
+    #[cfg_attr(
+        test,
+        schemars(with = "Option<String>", regex(pattern = "^[0-9a-f]{64}$"))
+    )]
     c_digest: Option<TreeDigest>,
+    /// Programs that configuration may name besides the toolchain's: linkers, wrappers of rustc.
     programs: Vec<String>,
+    /// Files and directories that every compilation that links may read.
     read: Vec<String>,
 }
 
+/// What one workspace grants to the packages that it is built from.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "kiln.toml"))]
 #[serde(deny_unknown_fields, default)]
-struct Raw {
+pub(super) struct Raw {
+    /// What holds for the whole workspace.
+    policy: General,
+    /// What each crate is granted: a table, or one for each range of versions.
     #[serde(rename = "crate")]
     crates: BTreeMap<String, OneOrMany>,
+    /// Grants under a name, for `use`.
     bundle: BTreeMap<String, Bundle>,
+    /// What holds for the toolchains.
     toolchain: RawToolchain,
+    /// What counts for `kiln build` only, never for `--hermetic`.
     dev: RawDev,
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "Dev"))]
 #[serde(deny_unknown_fields, default)]
 struct RawDev {
+    /// What each crate is granted.
     #[serde(rename = "crate")]
     crates: BTreeMap<String, OneOrMany>,
 }
@@ -230,6 +446,7 @@ pub(crate) type Crates = BTreeMap<String, Vec<CrateSection>>;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PolicyFile {
     pub(crate) name: String,
+    pub(crate) general: General,
     pub(crate) crates: Crates,
     pub(crate) bundles: BTreeMap<String, Bundle>,
     pub(crate) dev: Crates,
@@ -256,6 +473,7 @@ impl PolicyFile {
         };
         let file = Self {
             name: name.to_owned(),
+            general: raw.policy,
             crates: sections(raw.crates),
             bundles: raw.bundle,
             dev: sections(raw.dev.crates),
@@ -288,169 +506,38 @@ impl PolicyFile {
             }
         }
         for (bundle, lists) in &file.bundles {
+            if bundle.contains(':') {
+                return Err(PolicyError::Value {
+                    file: name.to_owned(),
+                    section: format!("bundle.{bundle}"),
+                    what: "name",
+                    value: bundle.chars().take(200).collect(),
+                    why: "a colon is for bundles that kiln makes by itself: `pkg-config:NAME`",
+                });
+            }
             check(name, &format!("bundle.{bundle}"), lists)?;
         }
         Ok(file)
     }
 }
 
-/// A checked key: its name, its values, and what may be wrong with one of them.
-type Check<'a> = (
-    &'static str,
-    Vec<&'a String>,
-    fn(&str) -> Option<&'static str>,
-);
-
-fn check(file: &str, section: &str, lists: &Bundle) -> Result<(), PolicyError> {
-    let both = |a: &'_ [String], b: &'_ [String]| -> Vec<String> { [a, b].concat() };
-    let exec = both(&lists.exec, &lists.exec_if_present);
-    let read = both(&lists.read, &lists.read_if_present);
-    let libraries = [
-        &lists.pkg_config[..],
-        &lists.pkg_config_if_present,
-        &lists.link,
-    ]
-    .concat();
-    let env: Vec<&String> = lists.env.iter().chain(lists.set_env.keys()).collect();
-    let checks: [Check<'_>; 7] = [
-        ("program", exec.iter().collect(), wrong_program),
-        ("path", read.iter().collect(), wrong_path),
-        ("library", libraries.iter().collect(), wrong_library),
-        ("path to write", lists.write.iter().collect(), wrong_scratch),
-        (
-            "path of the workspace",
-            lists.workspace.iter().collect(),
-            wrong_workspace_path,
-        ),
-        ("variable", env, wrong_variable),
-        ("value", lists.set_env.values().collect(), wrong_value),
-    ];
-    for (what, values, wrong) in checks {
-        for value in values {
-            if let Some(why) = wrong(value) {
-                return Err(PolicyError::Value {
-                    file: file.to_owned(),
-                    section: section.to_owned(),
-                    what,
-                    value: value.chars().take(200).collect(),
-                    why,
-                });
-            }
-        }
-    }
-    Ok(())
-}
-
-fn wrong_program(name: &str) -> Option<&'static str> {
-    if name.is_empty() {
-        Some("it is empty")
-    } else if name.starts_with('/') {
-        crate::path::SandboxPath::new(name)
-            .err()
-            .map(|_| "it is not a normalised path")
-    } else if name.contains('/') || name.starts_with('-') || name.contains(['\0', '\n']) {
-        Some("a program is a name or an absolute path")
-    } else {
-        None
-    }
-}
-
-/// Directories that hold what no crate can need as a whole.
-const TOO_BROAD: [&str; 18] = [
-    "/",
-    "/bin",
-    "/dev",
-    "/etc",
-    "/home",
-    "/lib",
-    "/lib64",
-    "/opt",
-    "/proc",
-    "/root",
-    "/run",
-    "/sbin",
-    "/srv",
-    "/sys",
-    "/tmp",
-    "/usr",
-    "/usr/local",
-    "/var",
-];
-
-fn wrong_path(path: &str) -> Option<&'static str> {
-    if crate::path::SandboxPath::new(path).is_err() {
-        return Some("it is not an absolute, normalised path");
-    }
-    if ["/tmp/", "/kiln/"]
-        .iter()
-        .any(|prefix| path.starts_with(prefix))
-    {
-        return Some("actions have a directory of their own there");
-    }
-    if ["/proc/", "/sys/", "/dev/"]
-        .iter()
-        .any(|prefix| path.starts_with(prefix))
-    {
-        return Some("it is the kernel's, and has no content that could be digested");
-    }
-    let fixed: Vec<&str> = path
-        .split('/')
-        .take_while(|part| !part.contains(['*', '?', '[']))
-        .collect();
-    let fixed = fixed.join("/");
-    let has_pattern = fixed.len() < path.len();
-    let broad = |path: &str| TOO_BROAD.contains(&path) || path.is_empty();
-    // `/usr/*` is all of `/usr`; `/usr/share/x-*` is not.
-    let levels_below = path.split('/').count() - fixed.split('/').count();
-    if broad(path) || (has_pattern && broad(&fixed) && levels_below <= 1) {
-        return Some("it is more than any one crate can need");
-    }
-    None
-}
-
-fn wrong_scratch(path: &str) -> Option<&'static str> {
-    (path != "." && crate::path::RelPath::new(path).is_err())
-        .then_some("it is not a normalised path below the package")
-}
-
-fn wrong_workspace_path(path: &str) -> Option<&'static str> {
-    (path != "." && crate::path::RelPath::new(path).is_err())
-        .then_some("it is not a normalised path below the root of the workspace")
-}
-
-fn wrong_library(name: &str) -> Option<&'static str> {
-    let plain = !name.is_empty()
-        && !name.starts_with('-')
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"+-_.".contains(&byte));
-    (!plain).then_some("a library's name has letters, digits, `+`, `-`, `_` and `.`")
-}
-
-fn wrong_variable(name: &str) -> Option<&'static str> {
-    let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if !plain {
-        return Some("a variable's name has letters, digits and `_`");
-    }
-    let own = [
-        "PATH", "OUT_DIR", "HOME", "TMPDIR", "RUSTC", "RUSTDOC", "CARGO", "TARGET", "HOST",
-        "NUM_JOBS", "PROFILE",
-    ];
-    let families = ["LD_", "CARGO_", "DEP_", "GLIBC_TUNABLES", "KILN_"];
-    (own.contains(&name) || families.iter().any(|family| name.starts_with(family)))
-        .then_some("kiln sets it itself, or it would steer the programs that kiln runs")
-}
-
-fn wrong_value(value: &str) -> Option<&'static str> {
-    value.contains('\0').then_some("it contains a NUL byte")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The schema as the types have it. `KILN_WRITE_SCHEMA=1 cargo test --lib policy::file` writes it.
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        let schema = schemars::schema_for!(Raw);
+        let mut text = serde_json::to_string_pretty(&schema).unwrap();
+        text.push('\n');
+        if std::env::var_os("KILN_WRITE_SCHEMA").is_some() {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/kiln.schema.json");
+            std::fs::write(path, &text).unwrap();
+        } else {
+            assert_eq!(super::super::SCHEMA, text);
+        }
+    }
 
     #[test]
     fn what_is_refused() {
@@ -482,6 +569,10 @@ mod tests {
             "[crate.a]\nset-env = { PATH = \"/x\" }",
             "[crate.a]\npkg-config = [\"--eval\"]",
             "[crate.a]\nlimits = { unknown = 1 }",
+            "[crate.a]\nsource = \"elsewhere\"",
+            "[bundle.\"pkg-config:a\"]\n",
+            "[policy]\nunknown = 1",
+            "[policy]\nbuild-scripts = \"approve\"",
         ] {
             assert!(PolicyFile::parse("kiln.toml", text).is_err(), "{text}");
         }

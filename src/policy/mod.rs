@@ -5,14 +5,21 @@
 //! nothing gets nothing. All decisions are pure functions of these texts and of package ids; whether what is granted
 //! exists on the machine, and what is in it, is for [`crate::toolchain`] to find out.
 
+mod approve;
+mod check;
 mod decide;
 mod defaults;
+pub mod edit;
 mod error;
 mod explain;
 mod file;
 mod hints;
 
+pub use approve::{APPROVED_FILE, Approvals, Role, Running, Unapproved, approve as approved_text};
 pub use decide::{BuildMode, Grant, Grants, Origin, Policy};
 pub use error::PolicyError;
 pub use explain::{Advice, Denied};
-pub use file::{AppliesTo, FILE_NAME, Pins};
+pub use file::{AppliesTo, BuildScripts, FILE_NAME, General, Pins};
+
+/// The JSON schema of `kiln.toml`, made from the types that read it.
+pub const SCHEMA: &str = include_str!("../../docs/kiln.schema.json");

@@ -65,6 +65,7 @@ pub struct Mount {
 
 /// Bounds on what a process and its children may use. `None` is no bound of kiln's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Limits {
     /// Address space of one process, bytes.

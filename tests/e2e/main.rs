@@ -21,6 +21,7 @@ mod locks;
 mod messages;
 mod overrides;
 mod packaging;
+mod policy;
 mod repetition;
 mod run;
 mod sources;

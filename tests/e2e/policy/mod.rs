@@ -1,0 +1,6 @@
+//! `kiln.toml`, what edits it and what it decides; and attacks of the past, told of before they run and contained when
+//! they do.
+
+mod approval;
+mod grants;
+mod registry;
