@@ -1,7 +1,7 @@
 //! Which packages run code in a build, and whether somebody has approved them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::digest::TreeDigest;
@@ -17,6 +17,12 @@ use crate::store::Store;
 use crate::tree::TreeRef;
 use crate::unit::graph::{Mode, Unit, UnitIndex};
 use crate::unit::{BuildRequest, UnitGraph};
+
+/// What is approved in the workspace at `root`.
+pub(super) fn load(root: &Path) -> Result<Approvals, DriverError> {
+    let text = policies::read(&root.join(APPROVED_FILE))?;
+    Ok(Approvals::parse(&text)?)
+}
 
 /// Stops a build before anything runs that nobody has approved, if policy wants that.
 pub(super) fn gate(

@@ -329,8 +329,8 @@ pub fn plan_actions(
     } = lowered;
     let root = &resolved.workspace.root;
     let (policy, approvals) = match &options.policy {
-        PolicyFrom::Workspace => (Policy::load(root)?, Approvals::load(root)?),
-        PolicyFrom::Text(text) => (Policy::parse(text)?, Approvals::load(root)?),
+        PolicyFrom::Workspace => (Policy::load(root)?, approving::load(root)?),
+        PolicyFrom::Text(text) => (Policy::parse(text)?, approving::load(root)?),
         PolicyFrom::Kiln => (Policy::parse("")?, Approvals::default()),
     };
     let profiles = sandbox_profiles(options.tests.is_some())?;

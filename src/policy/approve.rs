@@ -11,9 +11,6 @@
 //! the digest; the name is for people. Packages on disk are the user's own words, and need no approval.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
-use std::path::Path;
 
 use serde::Deserialize;
 use toml_edit::{DocumentMut, Item, Table};
@@ -136,19 +133,6 @@ fn key(package: &PackageId) -> String {
 }
 
 impl Approvals {
-    /// Reads the file in `workspace_root`; nothing is approved if there is none.
-    ///
-    /// # Errors
-    /// If it cannot be read, or is no such file.
-    pub fn load(workspace_root: &Path) -> Result<Self, PolicyError> {
-        let path = workspace_root.join(APPROVED_FILE);
-        match fs::read_to_string(&path) {
-            Ok(text) => Self::parse(&text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(PolicyError::Read { path, source }),
-        }
-    }
-
     /// What `text` approves.
     ///
     /// # Errors
