@@ -11,20 +11,20 @@ use kiln::sandbox::{Isolation, Status};
 use crate::support::{BOTH, Place, Run, confined, free, is_root, isolations};
 
 /// An attack, and what has to be true of it outside the sandbox.
-struct Attack {
+pub(crate) struct Attack {
     arguments: Vec<String>,
     control: Control,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Control {
+pub(crate) enum Control {
     /// Comes through outside, whoever runs it.
     ComesThrough,
     /// Comes through outside only for some users or on some machines.
     Unsure,
 }
 
-fn attack(arguments: &[&str], control: Control) -> Attack {
+pub(crate) fn attack(arguments: &[&str], control: Control) -> Attack {
     Attack {
         arguments: arguments.iter().map(|s| (*s).to_owned()).collect(),
         control,
@@ -32,7 +32,10 @@ fn attack(arguments: &[&str], control: Control) -> Attack {
 }
 
 /// Runs each attack confined, where it has to be denied, and then free, where it has to come through.
-fn all_denied(make: impl Fn(&Place) -> Vec<Attack>, mut check: impl FnMut(&Place, &str)) {
+pub(crate) fn all_denied(
+    make: impl Fn(&Place) -> Vec<Attack>,
+    mut check: impl FnMut(&Place, &str),
+) {
     for isolation in isolations() {
         let count = make(&Place::new()).len();
         for i in 0..count {
@@ -230,14 +233,14 @@ fn an_address_on_a_connected_pair_reaches_nobody() {
     }
 }
 
-struct Victim(Child);
+pub(crate) struct Victim(Child);
 
 impl Victim {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Command::new("sleep").arg("600").spawn().unwrap())
     }
 
-    fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.0.id().to_string()
     }
 }

@@ -6,5 +6,7 @@
 mod attacks;
 mod behaviour;
 mod builds;
+mod calls;
 mod support;
 mod trace;
+mod variants;

@@ -40,9 +40,15 @@ pub(crate) fn attack_program() -> &'static Path {
             let directory = public_directory();
             let program = directory.path().join("attack");
             let source = directory.path().join("attack.c");
-            std::fs::write(&source, include_str!("attack.c")).unwrap();
+            for (name, text) in [
+                ("attack.c", include_str!("attack.c")),
+                ("more.h", include_str!("more.h")),
+                ("races.h", include_str!("races.h")),
+            ] {
+                std::fs::write(directory.path().join(name), text).unwrap();
+            }
             let output = Command::new("cc")
-                .args(["-O1", "-w", "-o"])
+                .args(["-O1", "-w", "-pthread", "-o"])
                 .args([&program, &source])
                 .output()
                 .expect("cc runs");
@@ -119,6 +125,12 @@ pub(crate) fn system() -> Vec<Mount> {
         .collect()
 }
 
+/// The profile of build scripts, compiled once: that takes longer than many an attack.
+fn build_script() -> &'static SandboxProfile {
+    static PROFILE: OnceLock<SandboxProfile> = OnceLock::new();
+    PROFILE.get_or_init(|| SandboxProfile::shipped("build-script").unwrap())
+}
+
 pub(crate) struct Run<'a> {
     pub isolation: Isolation,
     pub place: &'a Place,
@@ -162,7 +174,7 @@ impl<'a> Run<'a> {
             descriptors: Vec::new(),
             limits: Limits::default(),
             network: Network::None,
-            profile: SandboxProfile::shipped("build-script").unwrap(),
+            profile: build_script().clone(),
             private_tmp: true,
         }
     }
