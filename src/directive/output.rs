@@ -201,8 +201,7 @@ pub fn steers_a_tool(variable: &str) -> bool {
         "AS",
         "BASH_ENV",
         "CC",
-        "COLLECT_GCC_OPTIONS",
-        "COLLECT_LTO_WRAPPER",
+        "CCC_OVERRIDE_OPTIONS",
         "COMPILER_PATH",
         "CPATH",
         "CPLUS_INCLUDE_PATH",
@@ -210,24 +209,30 @@ pub fn steers_a_tool(variable: &str) -> bool {
         "C_INCLUDE_PATH",
         "DEPENDENCIES_OUTPUT",
         "ENV",
-        "GCC_EXEC_PREFIX",
-        "GCC_COMPARE_DEBUG",
         "GCONV_PATH",
         "GLIBC_TUNABLES",
         "HOME",
         "IFS",
         "LD",
+        "LDEMULATION",
         "LIBRARY_PATH",
         "LINK",
         "LOCPATH",
         "MAKEFLAGS",
         "NLSPATH",
+        "OBJC_INCLUDE_PATH",
         "OUT_DIR",
         "PATH",
         "RUSTC",
         "RUSTC_BOOTSTRAP",
+        "RUSTC_FORCE_RUSTC_VERSION",
         "RUSTC_ICE",
+        "RUSTC_LINKER",
         "RUSTC_LOG",
+        "RUSTC_OVERRIDE_VERSION_STRING",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTC_WRAPPER",
+        "RUSTDOCFLAGS",
         "RUSTFLAGS",
         "RUST_MIN_STACK",
         "RUST_TARGET_PATH",
@@ -239,6 +244,8 @@ pub fn steers_a_tool(variable: &str) -> bool {
         "TEMP",
     ];
     variable.starts_with("LD_")
+        || variable.starts_with("COLLECT_")
+        || variable.starts_with("GCC_")
         || variable.starts_with("DYLD_")
         || variable.starts_with("MALLOC_")
         || NAMES.contains(&variable)

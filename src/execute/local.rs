@@ -132,6 +132,12 @@ pub enum ActionFailure {
         /// The output.
         name: String,
     },
+    /// There are outputs that nobody declared, where that is not let pass.
+    #[error("the action left `{}`, which is not among its declared outputs", crate::message::text::excerpt(.name))]
+    UndeclaredOutput {
+        /// The first of them. Untrusted.
+        name: String,
+    },
     /// The metadata is not what was announced.
     #[error("the action changed its output `{name}` after it had announced it")]
     ChangedMetadata {
@@ -194,6 +200,11 @@ impl ActionFailure {
             ActionFailure::SteersTool { .. } => Some(
                 "look at what the crate wants by that; kiln passes variables on that a crate reads with `env!`, and no \
                  others"
+                    .to_owned(),
+            ),
+            ActionFailure::UndeclaredOutput { .. } => Some(
+                "a hermetic build lets nothing but declared outputs be written; find out which procedural macro, linker \
+                 argument or flag of rustc's makes it (`kiln build` without `--hermetic` leaves it behind)"
                     .to_owned(),
             ),
             ActionFailure::ScratchLink { .. } => {
@@ -500,6 +511,9 @@ impl LocalExecutor<'_> {
                 {
                     return Err(ActionFailure::ChangedMetadata { name });
                 }
+                if self.namespace == Namespace::Hermetic {
+                    nothing_else(bound, out)?;
+                }
             }
             Outputs::OutDir | Outputs::Directory => {
                 outcome.directory = Some(
@@ -509,6 +523,27 @@ impl LocalExecutor<'_> {
             }
         }
         Ok(outcome)
+    }
+}
+
+/// What was declared has been taken: there is to be nothing else.
+fn nothing_else(bound: &BoundAction<'_>, out: &Path) -> Result<(), ActionFailure> {
+    let failed = |error| StoreError::io("read", out, error);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(out).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let declared = bound
+            .planned
+            .prepared
+            .iter()
+            .any(|directory| directory.components().next() == name.to_str());
+        if !declared {
+            names.push(name.to_string_lossy().into_owned());
+        }
+    }
+    match names.into_iter().min() {
+        Some(name) => Err(ActionFailure::UndeclaredOutput { name }),
+        None => Ok(()),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::execute::bind::BoundAction;
 use crate::execute::local::ActionFailure;
 use crate::path::SandboxPath;
 use crate::sandbox::{Access, Mount};
-use crate::store::{Store, StoreError, WorkDir};
+use crate::store::{Store, StoreError, WorkDir, remove_tree};
 use crate::toolchain::model::{RustToolchain, SystemTree};
 use crate::tree::{Entry, TreeRef};
 
@@ -59,10 +59,10 @@ impl Drop for Workplace {
     fn drop(&mut self) {
         // A directory of the store's goes with its `WorkDir`; those beneath a prefix are emptied by the next build.
         if self._work.is_none() {
-            let _ = std::fs::remove_dir_all(&self.out);
+            let _ = remove_tree(&self.out);
         }
         if let Some(tmp) = &self.tmp {
-            let _ = std::fs::remove_dir_all(tmp);
+            let _ = remove_tree(tmp);
         }
     }
 }
@@ -98,12 +98,8 @@ impl InPlace {
             "clippy-configuration",
         ] {
             let directory = prefix.join(name);
-            match std::fs::remove_dir_all(&directory) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(io(&directory)(error));
-                }
-                _ => std::fs::create_dir(&directory).map_err(io(&directory))?,
-            }
+            remove_tree(&directory)?;
+            std::fs::create_dir(&directory).map_err(io(&directory))?;
         }
         for entry in &rust.visible {
             let link = prefix.join("toolchain").join(entry);
@@ -131,7 +127,7 @@ impl InPlace {
             return Ok(path);
         }
         if path.exists() {
-            std::fs::remove_dir_all(&path).map_err(io(&path))?;
+            remove_tree(&path)?;
         }
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(io(parent))?;
@@ -184,7 +180,7 @@ impl InPlace {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(at);
         if path.exists() {
-            std::fs::remove_dir_all(&path).map_err(io(&path))?;
+            remove_tree(&path)?;
         }
         std::fs::create_dir_all(&path).map_err(io(&path))?;
         Ok(path)

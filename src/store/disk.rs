@@ -215,47 +215,82 @@ pub(super) fn names(directory: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
     Ok(names)
 }
 
-/// Removes a directory and all below it, also where modes forbid to look into it. Absent is fine.
+/// Removes a directory and all below it, however deep it goes and also where modes forbid to look into it. Absent is
+/// fine; of a link, the link goes.
+///
+/// What an action leaves is as deep as it likes, deeper than paths are long, than there are descriptors, and than a stack
+/// of one call per level. So nothing here descends: directories below a directory are moved up next to it, and come next.
 pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
-    let absent_is_fine = |result: io::Result<()>| match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    let root = match open_removable(fs::CWD, path.as_os_str().as_encoded_bytes()) {
+        Ok(root) => root,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => match stat(path)? {
+            Some(stat) if kind(&stat) != FileType::Directory => {
+                return Ok(fs::unlinkat(fs::CWD, path, AtFlags::empty())?);
+            }
+            _ => return Err(error),
+        },
     };
-    match absent_is_fine(std::fs::remove_dir_all(path)) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(path)?;
-            absent_is_fine(std::fs::remove_dir_all(path))
+    let mut moved = 0u64;
+    loop {
+        let names = names(&root)?;
+        if names.is_empty() {
+            break;
         }
-        other => other,
+        for name in names {
+            if removed_as_file(&root, &name)? {
+                continue;
+            }
+            let directory = open_removable(root.as_fd(), &name)?;
+            for below in self::names(&directory)? {
+                if removed_as_file(&directory, &below)? {
+                    continue;
+                }
+                // To be moved it has to be writable itself, since `..` in it changes.
+                open_removable(directory.as_fd(), &below)?;
+                loop {
+                    let up = format!(".kiln-{moved}");
+                    moved += 1;
+                    let flags = fs::RenameFlags::NOREPLACE;
+                    match fs::renameat_with(&directory, below.as_slice(), &root, up, flags) {
+                        Err(rustix::io::Errno::EXIST) => {}
+                        other => break other?,
+                    }
+                }
+            }
+            fs::unlinkat(&root, name.as_slice(), AtFlags::REMOVEDIR)?;
+        }
+    }
+    match fs::unlinkat(fs::CWD, path, AtFlags::REMOVEDIR) {
+        Err(rustix::io::Errno::NOENT) => Ok(()),
+        other => Ok(other?),
     }
 }
 
-/// Lets the owner into every directory at and below `path`.
-fn open_up(path: &Path) -> io::Result<()> {
-    let walk = walkdir::WalkDir::new(path)
-        .follow_links(false)
-        .contents_first(false);
-    fs::chmod(path, Mode::from_raw_mode(0o700))?;
-    for entry in walk {
-        // What cannot be looked into after its parent was opened up shows in the removal that follows.
-        let Ok(entry) = entry else { continue };
-        let Ok(directory) = open_directory(entry.path()) else {
-            continue;
-        };
-        for name in names(&directory)? {
-            if stat_at(&directory, name.as_slice())?
-                .is_some_and(|stat| kind(&stat) == FileType::Directory)
-            {
-                fs::chmodat(
-                    &directory,
-                    name.as_slice(),
-                    Mode::from_raw_mode(0o700),
-                    AtFlags::empty(),
-                )?;
-            }
-        }
+/// Removes what is called `name` unless it is a directory; whether it is gone.
+fn removed_as_file(directory: &OwnedFd, name: &[u8]) -> io::Result<bool> {
+    match fs::unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(true),
+        // Linux says the one, POSIX the other.
+        Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => Ok(false),
+        Err(errno) => Err(errno.into()),
     }
-    Ok(())
+}
+
+/// Opens a directory whose entries are to be removed, making that possible where its mode forbids it.
+fn open_removable(parent: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
+    let parent = parent.as_fd();
+    let directory = match open_directory_at(parent, name) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            fs::chmodat(parent, name, Mode::from_raw_mode(0o700), AtFlags::empty())?;
+            return open_directory_at(parent, name);
+        }
+        other => other?,
+    };
+    if fs::fstat(&directory)?.st_mode & 0o700 != 0o700 {
+        fs::fchmod(&directory, Mode::from_raw_mode(0o700))?;
+    }
+    Ok(directory)
 }
 
 /// Bytes of a name or path, made printable.

@@ -62,6 +62,14 @@ use self::disk::Identity;
 use self::memo::Memo;
 use crate::digest::{BlobDigest, TreeDigest};
 
+/// Removes a directory that an action filled, whatever it made of it: however deep, and whatever its modes forbid.
+///
+/// # Errors
+/// It is another user's, or the disk's.
+pub fn remove_tree(path: &Path) -> Result<(), StoreError> {
+    disk::remove_tree(path).map_err(|error| StoreError::io("remove", path, error))
+}
+
 /// The layout that this module reads and writes.
 const LAYOUT: &str = "1";
 

@@ -17,6 +17,7 @@ mod environment;
 mod errors;
 mod flags;
 mod git;
+mod hostile;
 mod locks;
 mod messages;
 mod overrides;

@@ -442,3 +442,36 @@ fn artifacts_are_exported_as_private_files_and_never_through_a_link() {
         .expect_err("a miss");
     assert!(error.is_miss());
 }
+
+/// Deeper than a path may be long, than there are descriptors, and than a stack of one call per level.
+#[test]
+fn what_is_removed_may_be_as_deep_as_it_likes() {
+    use rustix::fs::{CWD, Mode, OFlags};
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = directory.path().join("deep");
+    std::fs::create_dir(&root).expect("made");
+    std::fs::write(root.join(".kiln-0"), "in the way").expect("written");
+    std::os::unix::fs::symlink("/", root.join("link")).expect("linked");
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut at = rustix::fs::openat(CWD, &root, flags, Mode::empty()).expect("opened");
+    for _ in 0..3000 {
+        rustix::fs::mkdirat(&at, "d", Mode::from_raw_mode(0o755)).expect("made");
+        rustix::fs::mkdirat(&at, "e", Mode::from_raw_mode(0o755)).expect("made");
+        rustix::fs::mkdirat(&at, "e/locked", Mode::from_raw_mode(0o000)).expect("made");
+        rustix::fs::chmodat(
+            &at,
+            "e",
+            Mode::from_raw_mode(0),
+            rustix::fs::AtFlags::empty(),
+        )
+        .expect("locked");
+        at = rustix::fs::openat(&at, "d", flags, Mode::empty()).expect("opened");
+    }
+    drop(at);
+    disk::remove_tree(&root).expect("removed");
+    assert!(!root.exists());
+    disk::remove_tree(&root).expect("absent is fine");
+    std::os::unix::fs::symlink(directory.path(), &root).expect("linked");
+    disk::remove_tree(&root).expect("of a link, the link goes");
+    assert!(directory.path().exists() && root.symlink_metadata().is_err());
+}
