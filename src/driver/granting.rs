@@ -166,6 +166,7 @@ fn system_grants(grants: &Grants) -> SystemGrants {
     let (programs, programs_if_present) = Grants::split(&grants.exec);
     let (paths, paths_if_present) = Grants::split(&grants.read);
     let (pkg_config, pkg_config_if_present) = Grants::split(&grants.pkg_config);
+    let (libraries, libraries_if_present) = Grants::split(&grants.link);
     SystemGrants {
         programs,
         programs_if_present,
@@ -173,7 +174,8 @@ fn system_grants(grants: &Grants) -> SystemGrants {
         paths_if_present,
         pkg_config,
         pkg_config_if_present,
-        libraries: grants.link.keys().cloned().collect(),
+        libraries,
+        libraries_if_present,
     }
 }
 

@@ -15,13 +15,11 @@ type Check<'a> = (
 pub(super) fn check(file: &str, section: &str, lists: &Bundle) -> Result<(), PolicyError> {
     let both = |a: &'_ [String], b: &'_ [String]| -> Vec<String> { [a, b].concat() };
     let exec = both(&lists.exec, &lists.exec_if_present);
-    let read = both(&lists.read, &lists.read_if_present);
-    let libraries = [
-        &lists.pkg_config[..],
-        &lists.pkg_config_if_present,
-        &lists.link,
-    ]
-    .concat();
+    let link = both(&lists.link, &lists.link_if_present);
+    let (files, link): (Vec<String>, Vec<String>) =
+        link.into_iter().partition(|value| value.starts_with('/'));
+    let read = [&lists.read[..], &lists.read_if_present, &files].concat();
+    let libraries = [&lists.pkg_config[..], &lists.pkg_config_if_present, &link].concat();
     let env: Vec<&String> = lists.env.iter().chain(lists.set_env.keys()).collect();
     let checks: [Check<'_>; 7] = [
         ("program", exec.iter().collect(), wrong_program),

@@ -151,7 +151,7 @@ impl Grants {
                 &lists.pkg_config,
                 &lists.pkg_config_if_present,
             ),
-            (&mut self.link, &lists.link, &none),
+            (&mut self.link, &lists.link, &lists.link_if_present),
             (&mut self.write, &lists.write, &none),
             (&mut self.workspace, &lists.workspace, &none),
             (&mut self.env, &lists.env, &none),

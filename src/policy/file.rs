@@ -14,7 +14,8 @@
 //! read-if-present = []
 //! pkg-config = ["openssl"]            # libraries, with headers and what they require
 //! pkg-config-if-present = []
-//! link = ["ssl", "crypto"]            # libraries of the linker
+//! link = ["ssl", "crypto"]            # libraries of the linker, or `/opt/x/lib/libx.so*`
+//! link-if-present = []
 //! write = ["contrib/completions"]     # paths below the package that its build script writes to: in a copy, which is
 //!                                     # thrown away; `.` is all of it
 //! workspace = ["proto", "README.md"]  # of a package of the workspace: what else of the workspace its actions read
@@ -90,8 +91,10 @@ pub(crate) struct Bundle {
     pub(crate) pkg_config: Vec<String>,
     /// Libraries of the system by their name in pkg-config, if they are installed.
     pub(crate) pkg_config_if_present: Vec<String>,
-    /// Libraries of the system by their name for the linker: `ssl` for `-lssl`.
+    /// Libraries of the system by their name for the linker, `ssl` for `-lssl`, or by absolute paths as in `read`.
     pub(crate) link: Vec<String>,
+    /// Such libraries, if they are installed.
+    pub(crate) link_if_present: Vec<String>,
     /// Paths below the package that its build script may write to: in a copy, which is thrown away. `.` is all of it.
     pub(crate) write: Vec<String>,
     /// Paths below the workspace's root that a package of the workspace reads besides its own directory, `.` for all.
@@ -243,8 +246,10 @@ struct RawCrate {
     pkg_config: Vec<String>,
     /// Libraries of the system by their name in pkg-config, if they are installed.
     pkg_config_if_present: Vec<String>,
-    /// Libraries of the system by their name for the linker: `ssl` for `-lssl`.
+    /// Libraries of the system by their name for the linker, `ssl` for `-lssl`, or by absolute paths as in `read`.
     link: Vec<String>,
+    /// Such libraries, if they are installed.
+    link_if_present: Vec<String>,
     /// Paths below the package that its build script may write to: in a copy, which is thrown away. `.` is all of it.
     write: Vec<String>,
     /// Paths below the workspace's root that a package of the workspace reads besides its own directory, `.` for all.
@@ -272,6 +277,7 @@ impl Default for RawCrate {
             pkg_config: Vec::new(),
             pkg_config_if_present: Vec::new(),
             link: Vec::new(),
+            link_if_present: Vec::new(),
             write: Vec::new(),
             workspace: Vec::new(),
             env: Vec::new(),
@@ -298,6 +304,7 @@ impl From<RawCrate> for CrateSection {
                 pkg_config: raw.pkg_config,
                 pkg_config_if_present: raw.pkg_config_if_present,
                 link: raw.link,
+                link_if_present: raw.link_if_present,
                 write: raw.write,
                 workspace: raw.workspace,
                 env: raw.env,

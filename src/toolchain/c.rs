@@ -50,8 +50,10 @@ pub struct SystemGrants {
     pub pkg_config: Vec<String>,
     /// Such libraries that are there if the machine has them.
     pub pkg_config_if_present: Vec<String>,
-    /// Libraries by their name for the linker (`ssl` for `-lssl`).
+    /// Libraries by their name for the linker (`ssl` for `-lssl`), or absolute paths as above.
     pub libraries: Vec<String>,
+    /// Such libraries that are there if the machine has them.
+    pub libraries_if_present: Vec<String>,
 }
 
 impl SystemGrants {
@@ -300,7 +302,7 @@ impl Granting<'_> {
             self.pkg_config_if_present(name)?;
         }
         for name in &grants.libraries {
-            if !compiler::library(self.compiler, self.layout, self.closure, name)? {
+            if !self.library(name)? {
                 return Err(ToolchainError::GrantMissing {
                     what: "the library",
                     name: name.clone(),
@@ -308,7 +310,18 @@ impl Granting<'_> {
                 });
             }
         }
+        for name in &grants.libraries_if_present {
+            self.library(name)?;
+        }
         Ok(())
+    }
+
+    /// Adds a library for the linker, by its name or its paths; false if there is none.
+    fn library(&mut self, name: &str) -> Result<bool, ToolchainError> {
+        if name.starts_with('/') {
+            return self.path(name);
+        }
+        compiler::library(self.compiler, self.layout, self.closure, name)
     }
 
     /// Adds a program with all it needs; false if there is none.
@@ -444,6 +457,7 @@ impl Granting<'_> {
         let packages = Packages::detect(&self.layout.host(""));
         let mut queue = vec![name.to_owned()];
         let mut seen = BTreeSet::new();
+        let mut seen_packages = BTreeSet::new();
         while let Some(library) = queue.pop() {
             if !seen.insert(library.clone()) {
                 continue;
@@ -464,11 +478,12 @@ impl Granting<'_> {
                 Path::new(answer.line()).join(format!("{library}.pc"))
             };
             self.layout.add(&file)?;
+            // A choice between several builds of a library is a link, which no package has.
+            let owned = std::fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
             let beside = packages
                 .as_ref()
-                .map(|packages| packages.files_beside(&file))
-                .unwrap_or_default();
-            for path in &beside {
+                .and_then(|packages| packages.development_files(&owned, &mut seen_packages));
+            for path in beside.iter().flatten() {
                 self.development_file(path)?;
             }
             let flags = ask::ask(
@@ -480,11 +495,13 @@ impl Granting<'_> {
                     &library,
                 ],
             )?;
-            for flag in flags.line().split_whitespace() {
+            let flags: Vec<&str> = flags.line().split_whitespace().collect();
+            let directories = flags.iter().filter_map(|flag| flag.strip_prefix("-L"));
+            for flag in &flags {
                 if let Some(library) = flag.strip_prefix("-l") {
-                    compiler::library(self.compiler, self.layout, self.closure, library)?;
+                    self.library_in(directories.clone(), library)?;
                 } else if let Some(directory) = flag.strip_prefix("-I")
-                    && beside.is_empty()
+                    && beside.is_none()
                     && Path::new(directory).is_dir()
                 {
                     self.directory(Path::new(directory), &|_| true)?;
@@ -503,6 +520,23 @@ impl Granting<'_> {
             );
         }
         Ok(())
+    }
+
+    /// A library in one of `directories`, or where the compiler looks.
+    fn library_in<'d>(
+        &mut self,
+        directories: impl Iterator<Item = &'d str>,
+        name: &str,
+    ) -> Result<(), ToolchainError> {
+        let endings = ["so", "a"];
+        let found = directories
+            .flat_map(|directory| endings.map(|ending| format!("{directory}/lib{name}.{ending}")))
+            .map(PathBuf::from)
+            .find(|path| path.is_absolute() && path.is_file());
+        match found {
+            Some(path) => compiler::link_input(self.compiler, self.layout, self.closure, &path, 8),
+            None => compiler::library(self.compiler, self.layout, self.closure, name).map(drop),
+        }
     }
 
     /// One file of a development package: headers, libraries and `.pc` files are taken, documentation is not.

@@ -4,6 +4,7 @@
 //! installed, and only libc's, the kernel's and the compiler's are part of the C toolchain. Formats: dpkg's
 //! `info/*.list`, apk's `installed`, pacman's `local/*/files`; rpm's databases are read by asking `rpm`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -119,7 +120,7 @@ impl Packages {
     }
 
     /// The files of the package that holds `path`.
-    pub(crate) fn files_beside(&self, path: &Path) -> Vec<String> {
+    fn files_beside(&self, path: &Path) -> Vec<String> {
         let Some(path) = path.to_str() else {
             return Vec::new();
         };
@@ -132,6 +133,50 @@ impl Packages {
         self.files(&|_, files| files.iter().any(|file| file == path))
     }
 
+    /// The files of the development package that holds `path`, and of those that it depends on: its headers may include
+    /// theirs without a word in a `.pc` file. Only dpkg's dependencies are followed. Packages in `seen` are left out, and
+    /// added. `None` if no package has the file.
+    pub(crate) fn development_files(
+        &self,
+        path: &Path,
+        seen: &mut BTreeSet<String>,
+    ) -> Option<Vec<String>> {
+        let Self::Dpkg(directory) = self else {
+            return Some(self.files_beside(path)).filter(|files| !files.is_empty());
+        };
+        let path = path.to_str()?;
+        let lists = dpkg_lists(directory);
+        let dependencies = dpkg_dependencies(directory);
+        let mut queue: Vec<&str> = lists
+            .iter()
+            .filter(|(_, list)| {
+                fs::read_to_string(list).is_ok_and(|text| text.lines().any(|line| line == path))
+            })
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if queue.is_empty() {
+            return None;
+        }
+        let mut files = Vec::new();
+        while let Some(name) = queue.pop() {
+            if is_toolchain_package(self, name) || !seen.insert(name.to_owned()) {
+                continue;
+            }
+            let text = lists.get(name).map(fs::read_to_string);
+            files.extend(lines(&text.and_then(Result::ok).unwrap_or_default()));
+            queue.extend(
+                dependencies
+                    .get(name)
+                    .into_iter()
+                    .flatten()
+                    .map(String::as_str)
+                    .filter(|name| name.ends_with("-dev")),
+            );
+        }
+        files.sort();
+        Some(files)
+    }
+
     /// The files of each package that `wanted` accepts by its name and files.
     fn files(&self, wanted: &dyn Fn(&str, &[String]) -> bool) -> Vec<String> {
         let mut all = Vec::new();
@@ -142,13 +187,9 @@ impl Packages {
         };
         match self {
             Self::Dpkg(directory) => {
-                for (name, path) in entries(directory) {
-                    let Some(name) = name.strip_suffix(".list") else {
-                        continue;
-                    };
-                    let name = name.split(':').next().unwrap_or(name);
+                for (name, path) in dpkg_lists(directory) {
                     let text = fs::read_to_string(path).unwrap_or_default();
-                    take(name, lines(&text).collect());
+                    take(&name, lines(&text).collect());
                 }
             }
             Self::Apk(file) => {
@@ -203,6 +244,39 @@ fn entries(directory: &Path) -> Vec<(String, PathBuf)> {
         .collect();
     found.sort();
     found
+}
+
+/// dpkg's lists of files, by package.
+fn dpkg_lists(directory: &Path) -> BTreeMap<String, PathBuf> {
+    entries(directory)
+        .into_iter()
+        .filter_map(|(name, path)| {
+            let name = name.strip_suffix(".list")?;
+            let name = name.split(':').next().unwrap_or(name);
+            Some((name.to_owned(), path))
+        })
+        .collect()
+}
+
+/// What each of dpkg's packages depends on. Of alternatives, all: those that are not installed have no files.
+fn dpkg_dependencies(directory: &Path) -> BTreeMap<String, Vec<String>> {
+    let status = directory.with_file_name("status");
+    let text = fs::read_to_string(status).unwrap_or_default();
+    text.split("\n\n")
+        .filter_map(|package| {
+            let field = |name: &str| {
+                package
+                    .lines()
+                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+            };
+            let names = field("Depends")?
+                .split([',', '|'])
+                .filter_map(|one| one.split_whitespace().next())
+                .map(|one| one.split(':').next().unwrap_or(one).to_owned())
+                .collect();
+            Some((field("Package")?.to_owned(), names))
+        })
+        .collect()
 }
 
 /// One paragraph of apk's database: `P:` name, `F:` directory, `R:` file in it.
@@ -271,12 +345,45 @@ mod tests {
                 !files.iter().any(|file| file.contains("openssl")),
                 "{packages:?}"
             );
-            let beside = packages.files_beside(Path::new("/usr/lib/pc/openssl.pc"));
+            let mut seen = BTreeSet::new();
+            let mut of = |path: &str| packages.development_files(Path::new(path), &mut seen);
             assert_eq!(
-                beside,
+                of("/usr/lib/pc/openssl.pc").unwrap(),
                 ["/usr/include/openssl/ssl.h", "/usr/lib/pc/openssl.pc"]
             );
+            assert_eq!(of("/usr/lib/pc/of-nobody.pc"), None);
         }
+    }
+
+    #[test]
+    fn development_packages_bring_those_that_they_depend_on() {
+        let root = tempfile::tempdir().unwrap();
+        for (name, path) in [
+            ("libxml2-dev", "/usr/include/libxml.h"),
+            ("libicu-dev", "/usr/include/unicode.h"),
+            ("libicu72", "/usr/lib/libicu.so.72"),
+            ("libc6-dev", "/usr/include/stdio.h"),
+        ] {
+            write(
+                root.path(),
+                &format!("var/lib/dpkg/info/{name}:amd64.list"),
+                &format!("/.\n{path}\n"),
+            );
+        }
+        write(
+            root.path(),
+            "var/lib/dpkg/status",
+            "Package: libxml2-dev\nDepends: libc6-dev | libc-dev, libicu-dev (>= 72), gone-dev\n\n\
+             Package: libicu-dev\nDepends: libicu72 (= 72), libxml2-dev:any\n\n",
+        );
+        let packages = Packages::detect(root.path()).unwrap();
+        let mut seen = BTreeSet::new();
+        let header = Path::new("/usr/include/libxml.h");
+        let files = packages.development_files(header, &mut seen).unwrap();
+        assert_eq!(files, ["/usr/include/libxml.h", "/usr/include/unicode.h"]);
+        // The second time nothing is new, but it is known whose the file is.
+        let again = packages.development_files(header, &mut seen);
+        assert_eq!(again, Some(Vec::new()));
     }
 
     #[test]
