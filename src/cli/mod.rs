@@ -324,6 +324,8 @@ fn context(
     };
     shell.verbose_status("Store", &home.display().to_string());
     Ok(Context {
+        alone: false,
+        overlay: Default::default(),
         network: network(&config.network, &variables, offline),
         home,
         directory,

@@ -63,6 +63,10 @@ pub struct Context {
     pub network: crate::registry::NetworkConfig,
     /// The toolchain that the user named.
     pub toolchain: Option<String>,
+    /// Whether the manifest's package is a workspace of its own, wherever its directory lies.
+    pub alone: bool,
+    /// Packages that are about to be published, and count as if they were.
+    pub overlay: Arc<registries::Overlay>,
     /// Cargo's configuration: its files, `CARGO_*` and `--config`.
     pub config: Arc<crate::manifest::config::Config>,
 }

@@ -149,7 +149,9 @@ pub(super) fn fetch(
     };
     let sources = Sources::new(store.clone(), worker);
     for each in wanted {
-        if let Provider::Local(local) = registries.provider(each.id.source())? {
+        if let Some(archive) = context.overlay.archive(&each.id) {
+            sources.admit(each, archive)?;
+        } else if let Provider::Local(local) = registries.provider(each.id.source())? {
             sources.admit(each, &local.archive(&each.id))?;
         }
     }

@@ -24,6 +24,51 @@ impl Progress for Reporting<'_> {
     }
 }
 
+/// Packages that count as if their registries had them, each with its archive.
+#[derive(Debug, Clone, Default)]
+pub struct Overlay {
+    packages: BTreeMap<PackageId, (Arc<Summary>, PathBuf)>,
+}
+
+impl Overlay {
+    /// Adds a package whose archive is the file `archive`.
+    pub fn add(&mut self, summary: Summary, archive: PathBuf) {
+        self.packages
+            .insert(summary.id.clone(), (Arc::new(summary), archive));
+    }
+
+    /// The archive of a package that is in it.
+    pub(super) fn archive(&self, package: &PackageId) -> Option<&PathBuf> {
+        Some(&self.packages.get(package)?.1)
+    }
+
+    fn summary(&self, package: &PackageId) -> Option<Arc<Summary>> {
+        Some(self.packages.get(package)?.0.clone())
+    }
+
+    /// The versions of `name` in `source`, those of `known` that are not in it included.
+    fn over(
+        &self,
+        known: &[Arc<Summary>],
+        name: &PackageName,
+        source: &SourceId,
+    ) -> Option<Arc<[Arc<Summary>]>> {
+        let mine: Vec<Arc<Summary>> = self
+            .packages
+            .iter()
+            .filter(|(id, _)| id.name() == name && id.source() == source)
+            .map(|(_, (summary, _))| summary.clone())
+            .collect();
+        if mine.is_empty() {
+            return None;
+        }
+        let others = known
+            .iter()
+            .filter(|summary| !self.packages.contains_key(&summary.id));
+        Some(others.cloned().chain(mine.iter().cloned()).collect())
+    }
+}
+
 /// All registries that a command has met, each asked through one client.
 pub struct Registries<'a> {
     network: Arc<Network>,
@@ -37,6 +82,7 @@ pub struct Registries<'a> {
     /// Who answers for each source, without a commit.
     providers: BTreeMap<SourceId, Provider>,
     directories: Vec<Arc<Directory>>,
+    overlay: Arc<Overlay>,
     reporter: &'a mut dyn Reporter,
 }
 
@@ -60,6 +106,7 @@ impl<'a> Registries<'a> {
             manifests,
             providers: BTreeMap::new(),
             directories: Vec::new(),
+            overlay: context.overlay.clone(),
             network,
             cache: context.home.join("index"),
             clients: BTreeMap::new(),
@@ -250,9 +297,20 @@ impl Versions for Registries<'_> {
         }
         let key = (name.clone(), source.clone());
         if !self.versions.contains_key(&key) {
-            self.load(source, std::slice::from_ref(name))?;
+            let loaded = self.load(source, std::slice::from_ref(name));
+            if let Some(found) = self.overlay.over(
+                self.versions.get(&key).map_or(&[][..], |known| known),
+                name,
+                source,
+            ) {
+                // A registry that has no such name yet may say so in any way.
+                self.versions.insert(key, found.clone());
+                return Ok(found);
+            }
+            loaded?;
         }
-        Ok(self.versions.get(&key).cloned().unwrap_or_default())
+        let known = self.versions.get(&key).cloned().unwrap_or_default();
+        Ok(self.overlay.over(&known, name, source).unwrap_or(known))
     }
 
     fn prefetch(&mut self, wanted: &[(PackageName, SourceId)]) {
@@ -292,7 +350,10 @@ impl Summaries for Registries<'_> {
     fn prefetch(&mut self, packages: &[PackageId]) {
         let mut by_source: BTreeMap<&SourceId, Vec<&PackageId>> = BTreeMap::new();
         for package in packages {
-            if package.source().is_registry() && !self.locked.contains_key(package) {
+            if package.source().is_registry()
+                && !self.locked.contains_key(package)
+                && self.overlay.summary(package).is_none()
+            {
                 by_source.entry(package.source()).or_default().push(package);
             }
         }
@@ -317,6 +378,9 @@ impl Summaries for Registries<'_> {
     }
 
     fn summary(&mut self, package: &PackageId) -> Result<Option<Arc<Summary>>, VersionsError> {
+        if let Some(summary) = self.overlay.summary(package) {
+            return Ok(Some(summary));
+        }
         if let Some(summary) = self.locked.get(package) {
             return Ok(Some(summary.clone()));
         }

@@ -1,6 +1,6 @@
 //! From a directory to a resolved workspace: manifests, lock, and the lock's repair where that is allowed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::driver::registries::Registries;
 use crate::driver::{Context, DriverError, LockMode};
@@ -65,6 +65,10 @@ pub fn manifest_context(context: &Context) -> ManifestContext {
         barriers.push(home);
     }
     barriers.push(context.home.clone());
+    if context.alone {
+        let manifest = context.manifest_path.as_deref();
+        barriers.extend(manifest.and_then(Path::parent).map(Path::to_owned));
+    }
     context.config.manifest_context(barriers)
 }
 

@@ -7,13 +7,13 @@ use std::rc::Rc;
 
 use cargo_util_schemas::manifest::{
     InheritableDependency, InheritableField, InheritableLints, PackageName, PathValue,
-    StringOrBool, TomlDependency, TomlManifest, TomlPackage, TomlPackageBuild, TomlPlatform,
-    TomlTarget,
+    StringOrBool, TomlDependency, TomlDetailedDependency, TomlManifest, TomlPackage,
+    TomlPackageBuild, TomlPlatform, TomlTarget,
 };
 
 use super::error::{Fault, ManifestError};
 use super::inherit::Inheritance;
-use super::model::{Edition, Package, Target, TargetKind};
+use super::model::{Edition, Package, ResolverVersion, Target, TargetKind};
 use super::package::lower;
 use super::paths::normalize;
 use super::read::{Document, ManifestContext, Reader};
@@ -72,6 +72,158 @@ pub fn standalone(
         document.error(Fault::new(format!("it cannot be written anew: {error}")))
     })?;
     Ok((format!("{PREAMBLE}\n{text}"), writer.warnings))
+}
+
+/// How a manifest is written for an archive.
+#[derive(Debug, Clone, Copy)]
+pub struct Packaging<'a> {
+    /// The resolver of the workspace that the package leaves.
+    pub resolver: ResolverVersion,
+    /// The addresses of registries by name, as `registry-index` states them.
+    pub registries: &'a BTreeMap<String, String>,
+}
+
+/// The manifest at `manifest_path` as cargo writes it into an archive that has `files`: standing alone, and all
+/// dependencies from registries. Also what the user is to be told.
+pub fn packaged(
+    manifest_path: &Path,
+    source: &SourceId,
+    context: &ManifestContext,
+    files: &BTreeSet<String>,
+    packaging: Packaging<'_>,
+) -> Result<(String, Vec<String>), ManifestError> {
+    let reader = Reader::new(context);
+    let document = reader.read(manifest_path)?;
+    let package = lower(&reader, &document, source)?.package;
+    let mut writer = Writer {
+        document: &document,
+        inheritance: Inheritance::new(&reader, &document),
+        package: &package,
+        files,
+        warnings: Vec::new(),
+    };
+    let mut toml = writer.manifest()?;
+    let warnings = writer.warnings;
+    for_registries(&mut toml, packaging).map_err(|why| document.error(Fault::new(why)))?;
+    if let Some(stated) = &mut toml.package {
+        stated.workspace = None;
+        let own = stated
+            .resolver
+            .as_deref()
+            .map_or(package.edition.default_resolver(), resolver_of);
+        if own != packaging.resolver {
+            stated.resolver = Some(resolver_name(packaging.resolver).to_owned());
+        }
+        let in_archive = |path: &str| {
+            let path = normalize(&package.root().join(path));
+            let inside = path.strip_prefix(package.root()).ok();
+            let name = inside.map(Path::as_os_str).or(path.file_name());
+            name.unwrap_or_default().to_string_lossy().into_owned()
+        };
+        if let Some(InheritableField::Value(path)) = &mut stated.license_file {
+            *path = in_archive(path);
+        }
+        if let Some(InheritableField::Value(StringOrBool::String(path))) = &mut stated.readme {
+            *path = in_archive(path);
+        }
+    }
+    let text = toml::to_string_pretty(&toml).map_err(|error| {
+        document.error(Fault::new(format!("it cannot be written anew: {error}")))
+    })?;
+    Ok((format!("{PREAMBLE}\n{text}"), warnings))
+}
+
+fn resolver_of(name: &str) -> ResolverVersion {
+    match name {
+        "3" => ResolverVersion::V3,
+        "2" => ResolverVersion::V2,
+        _ => ResolverVersion::V1,
+    }
+}
+
+fn resolver_name(resolver: ResolverVersion) -> &'static str {
+    match resolver {
+        ResolverVersion::V1 => "1",
+        ResolverVersion::V2 => "2",
+        ResolverVersion::V3 => "3",
+    }
+}
+
+/// What a registry's package has no use for is left out: paths and repositories of dependencies, dev-dependencies that have
+/// nothing else, the workspace, patches.
+fn for_registries(toml: &mut TomlManifest, packaging: Packaging<'_>) -> Result<(), String> {
+    let lower = |table: &mut Option<Table>, development: bool| -> Result<(), String> {
+        let Some(table) = table else { return Ok(()) };
+        if development {
+            table.retain(|_, dependency| match dependency {
+                InheritableDependency::Value(value) => value.is_version_specified(),
+                InheritableDependency::Inherit(_) => false,
+            });
+        }
+        for dependency in table.values_mut() {
+            let InheritableDependency::Value(value) = dependency else {
+                continue;
+            };
+            let detailed = match value {
+                TomlDependency::Simple(version) => TomlDetailedDependency {
+                    version: Some(version.clone()),
+                    ..TomlDetailedDependency::default()
+                },
+                TomlDependency::Detailed(detailed) => {
+                    let mut detailed = detailed.clone();
+                    detailed.path = None;
+                    detailed.base = None;
+                    detailed.git = None;
+                    detailed.branch = None;
+                    detailed.tag = None;
+                    detailed.rev = None;
+                    if let Some(registry) = detailed.registry.take() {
+                        let index = packaging.registries.get(registry.as_str());
+                        let index = index.ok_or_else(|| {
+                            format!("the registry `{}` has no index", registry.as_str())
+                        })?;
+                        detailed.registry_index = Some(index.clone());
+                    }
+                    detailed
+                }
+            };
+            *value = TomlDependency::Detailed(detailed);
+        }
+        Ok(())
+    };
+    lower(&mut toml.dependencies, false)?;
+    lower(&mut toml.dev_dependencies, true)?;
+    lower(&mut toml.build_dependencies, false)?;
+    for platform in toml.target.iter_mut().flat_map(BTreeMap::values_mut) {
+        lower(&mut platform.dependencies, false)?;
+        lower(&mut platform.dev_dependencies, true)?;
+        lower(&mut platform.build_dependencies, false)?;
+    }
+    toml.workspace = None;
+    toml.patch = None;
+    toml.replace = None;
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    let mut add = |table: Option<&Table>| {
+        let keys = table.into_iter().flat_map(BTreeMap::keys);
+        names.extend(keys.map(|name| name.as_str().to_owned()));
+    };
+    add(toml.dependencies.as_ref());
+    add(toml.dev_dependencies.as_ref());
+    add(toml.build_dependencies.as_ref());
+    for platform in toml.target.iter().flat_map(BTreeMap::values) {
+        add(platform.dependencies.as_ref());
+        add(platform.dev_dependencies.as_ref());
+        add(platform.build_dependencies.as_ref());
+    }
+    for values in toml.features.iter_mut().flat_map(BTreeMap::values_mut) {
+        values.retain(|value| match value.split_once('/') {
+            Some((name, _)) => names.contains(name.strip_suffix('?').unwrap_or(name)),
+            None => value
+                .strip_prefix("dep:")
+                .is_none_or(|name| names.contains(name)),
+        });
+    }
+    Ok(())
 }
 
 type Table = BTreeMap<PackageName, InheritableDependency>;

@@ -271,6 +271,11 @@ impl Policy {
         grants
     }
 
+    /// Whether members see whatever of the workspace their source names.
+    pub fn references(&self) -> bool {
+        self.workspace.references
+    }
+
     /// Whether `package` gets what it would get without any `kiln.toml`, too.
     pub fn defaults_count(&self, package: &PackageId) -> bool {
         let sections = self.workspace.crates.get(package.name().as_str());

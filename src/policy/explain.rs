@@ -109,7 +109,8 @@ impl Policy {
             Denied::Workspace(path) => Advice {
                 what: format!("{who} wanted `{path}` of the workspace, it seems"),
                 note: Some(
-                    "a member sees what its text names whole, and otherwise its own directory only"
+                    "a member sees its own directory; `[workspace] references = true` shows members whatever of the \
+                     workspace their source names whole"
                         .to_owned(),
                 ),
                 grant: line("workspace", path),

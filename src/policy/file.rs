@@ -30,6 +30,8 @@
 //! [toolchain]                         # rust-digest = "…", c-digest = "…": a build with other ones stops
 //! programs = ["clang", "ld.lld"]      # what configuration may name besides: linkers, wrappers of rustc
 //! read = ["/opt/sdk/lib"]             # files and directories that every compilation that links may read
+//! [workspace]
+//! references = true                   # members see whatever of the workspace their source names as a path
 //! [dev.crate.NAME]                    # counts for `kiln build` only, never for `--hermetic`
 //! ```
 //!
@@ -432,8 +434,20 @@ pub(super) struct Raw {
     bundle: BTreeMap<String, Bundle>,
     /// What holds for the toolchains.
     toolchain: RawToolchain,
+    /// What holds for the workspace's own packages.
+    workspace: RawWorkspace,
     /// What counts for `kiln build` only, never for `--hermetic`.
     dev: RawDev,
+}
+
+/// `[workspace]` as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "Workspace"))]
+#[serde(deny_unknown_fields, default)]
+struct RawWorkspace {
+    /// Whether members see whatever of the workspace their source names as a path.
+    references: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -458,6 +472,8 @@ pub(crate) struct PolicyFile {
     pub(crate) bundles: BTreeMap<String, Bundle>,
     pub(crate) dev: Crates,
     pub(crate) pins: Pins,
+    /// `workspace.references`
+    pub(crate) references: bool,
     /// `toolchain.programs`
     pub(crate) programs: Vec<String>,
     /// `toolchain.read`
@@ -488,6 +504,7 @@ impl PolicyFile {
                 rust_digest: raw.toolchain.rust_digest,
                 c_digest: raw.toolchain.c_digest,
             },
+            references: raw.workspace.references,
             programs: raw.toolchain.programs,
             read: raw.toolchain.read,
         };

@@ -10,6 +10,7 @@ const WORKSPACE: &str = "[workspace]\nmembers = [\"crates/*\"]\nresolver = \"3\"
 fn workspace(name: &str) -> Workspace {
     let workspace = Workspace::new(&[
         ("Cargo.toml", WORKSPACE),
+        ("kiln.toml", "[workspace]\nreferences = true\n"),
         ("README.md", "# the workspace's read-me\n"),
         (".env", "TOKEN=of-the-user\n"),
         ("notes.txt", "not named\n"),
@@ -95,6 +96,48 @@ fn what_a_members_text_names_is_there_as_under_cargo_and_nothing_else() {
     workspace.kiln(["build", "--isolation", "landlock"]).ok();
     let landlock = workspace.run(&format!("target/kiln/debug/{name}"));
     assert_eq!(landlock, kiln);
+}
+
+#[test]
+fn without_a_word_of_the_user_members_see_documents_only() {
+    let name = "surroundings-documents";
+    let source =
+        |path: &str| format!("fn main() {{ print!(\"{{}}\", include_str!(\"{path}\")); }}\n");
+    let workspace = Workspace::new(&[
+        ("Cargo.toml", WORKSPACE),
+        ("README.md", "read me\n"),
+        ("docs/LICENSE-MIT", "licence\n"),
+        ("secret.txt", "secret\n"),
+        ("README.d/key.md", "secret\n"),
+        (&format!("crates/{name}/Cargo.toml"), &manifest(name, "")),
+        (
+            &format!("crates/{name}/src/main.rs"),
+            &source("../../../README.md"),
+        ),
+    ]);
+    let main = format!("crates/{name}/src/main.rs");
+    let program = format!("target/kiln/debug/{name}");
+    workspace.kiln(["build"]).ok();
+    assert_eq!(workspace.run(&program), "read me\n");
+    workspace.write(&main, &source("../../../docs/LICENSE-MIT"));
+    workspace.kiln(["build"]).ok();
+    assert_eq!(workspace.run(&program), "licence\n");
+    for path in ["secret.txt", "README.d/key.md"] {
+        workspace.write(&main, &source(&format!("../../../{path}")));
+        workspace.cargo(["build", "--offline"]).ok();
+        let refused = workspace.kiln(["build"]).run();
+        assert_eq!(refused.code, Some(101), "{refused}");
+        refused.says(&[
+            "couldn't read",
+            &format!("workspace = [\"{path}\"]"),
+            "references = true",
+        ]);
+    }
+    // A link with such a name leads nowhere else.
+    std::fs::remove_file(workspace.root().join("README.md")).expect("removed");
+    symlink("secret.txt", workspace.root().join("README.md")).expect("linked");
+    workspace.write(&main, &source("../../../README.md"));
+    assert_eq!(workspace.kiln(["build"]).run().code, Some(101));
 }
 
 #[test]

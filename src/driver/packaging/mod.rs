@@ -1,11 +1,15 @@
 //! `package`: which files a package consists of when it is published, by cargo's rules.
 //!
 //! `files` lists them (`include`, `exclude`, what git ignores); `vcs` says which commit they are of, and whether they
-//! are committed at all. git's own files are read through gix's libraries; no git program is run. Absent: the archive
-//! itself, for which the manifest has to be normalised.
+//! are committed at all. git's own files are read through gix's libraries; no git program is run. `create` makes the
+//! archive of them, with the manifest and the lock that stand alone, and `archive` has its bytes.
 
+mod archive;
+mod create;
 mod files;
 mod vcs;
+
+pub use create::{Created, Packaging, registry_of};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -28,20 +32,41 @@ pub struct PackagingOptions {
     pub exclude_lockfile: bool,
 }
 
+/// A file of an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveFile {
+    /// Its path below the package's directory.
+    pub path: String,
+    content: Content,
+}
+
+/// Where the content of a file comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Content {
+    OnDisk(PathBuf),
+    Manifest,
+    Lockfile,
+    VcsInfo(vcs::VcsInfo),
+}
+
 /// The files of a package in the order of the archive, and what the user is to be told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileList {
-    /// Paths below the package's directory in the archive.
-    pub files: Vec<String>,
+    /// The files.
+    pub files: Vec<ArchiveFile>,
     /// Warnings.
     pub warnings: Vec<String>,
 }
 
-/// The files that the archive of `package` would have.
+/// The files that the archive of `package` has; `root_manifest` is that of its workspace.
 ///
 /// # Errors
 /// If a file cannot be part of an archive, or is not committed and has to be.
-pub fn list(package: &Package, options: PackagingOptions) -> Result<FileList, DriverError> {
+pub fn list(
+    package: &Package,
+    root_manifest: &Path,
+    options: PackagingOptions,
+) -> Result<FileList, DriverError> {
     let mut warnings = Vec::new();
     if !package.packaged.include.is_empty() && !package.packaged.exclude.is_empty() {
         warnings.push(
@@ -52,10 +77,12 @@ pub fn list(package: &Package, options: PackagingOptions) -> Result<FileList, Dr
     let repository = vcs::Repository::discover(package.root())?;
     let found = files::files(package, repository.as_ref())?;
     let vcs_info = match &repository {
-        Some(repository) => repository.check(package, &found, options.allow_dirty)?,
-        None => false,
+        Some(repository) => {
+            repository.check(package, root_manifest, &found, options.allow_dirty)?
+        }
+        None => None,
     };
-    let mut listed: BTreeSet<PathBuf> = BTreeSet::new();
+    let mut listed: BTreeMap<PathBuf, Content> = BTreeMap::new();
     let mut has_manifest = false;
     for path in &found {
         let relative = path.strip_prefix(package.root()).unwrap_or(path);
@@ -76,11 +103,12 @@ pub fn list(package: &Package, options: PackagingOptions) -> Result<FileList, Dr
             has_manifest = true;
             continue;
         }
-        listed.insert(relative.to_owned());
+        listed.insert(relative.to_owned(), Content::OnDisk(path.clone()));
     }
     if has_manifest {
-        listed.insert(PathBuf::from(ORIGINAL_MANIFEST));
-        listed.insert(PathBuf::from("Cargo.toml"));
+        let original = Content::OnDisk(package.manifest_path.clone());
+        listed.insert(PathBuf::from(ORIGINAL_MANIFEST), original);
+        listed.insert(PathBuf::from("Cargo.toml"), Content::Manifest);
     } else {
         warnings.push(format!(
             "no `Cargo.toml` file found when packaging `{}` (note the case of the file name).",
@@ -88,16 +116,19 @@ pub fn list(package: &Package, options: PackagingOptions) -> Result<FileList, Dr
         ));
     }
     if !options.exclude_lockfile {
-        listed.insert(PathBuf::from("Cargo.lock"));
+        listed.insert(PathBuf::from("Cargo.lock"), Content::Lockfile);
     }
-    if vcs_info {
-        listed.insert(PathBuf::from(VCS_INFO));
+    if let Some(info) = vcs_info {
+        listed.insert(PathBuf::from(VCS_INFO), Content::VcsInfo(info));
     }
     add_named(package, &mut listed, &mut warnings)?;
     check_build_script(package)?;
     let files = listed
-        .iter()
-        .filter_map(|path| path.to_str().map(str::to_owned))
+        .into_iter()
+        .filter_map(|(path, content)| {
+            let path = path.to_str()?.to_owned();
+            Some(ArchiveFile { path, content })
+        })
         .collect();
     Ok(FileList { files, warnings })
 }
@@ -136,7 +167,7 @@ fn check_name(relative: &Path) -> Result<(), DriverError> {
 /// Adds the licence and the readme that the manifest names; those outside come to lie in the package's own directory.
 fn add_named(
     package: &Package,
-    listed: &mut BTreeSet<PathBuf>,
+    listed: &mut BTreeMap<PathBuf, Content>,
     warnings: &mut Vec<String>,
 ) -> Result<(), DriverError> {
     let named = [
@@ -157,11 +188,15 @@ fn add_named(
         }
         match path.strip_prefix(package.root()) {
             Ok(relative) => {
-                listed.insert(relative.to_owned());
+                let content = Content::OnDisk(path.clone());
+                listed.entry(relative.to_owned()).or_insert(content);
             }
             Err(_) => {
                 let name = PathBuf::from(path.file_name().unwrap_or_default());
-                if !listed.insert(name.clone()) {
+                let is_taken = listed.contains_key(&name);
+                let content = Content::OnDisk(path.clone());
+                listed.entry(name.clone()).or_insert(content);
+                if is_taken {
                     warnings.push(format!(
                         "{key} `{stated}` lies outside of the package, which has a file `{}` of its own: that one is \
                          packaged",

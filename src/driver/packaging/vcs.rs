@@ -10,6 +10,22 @@ use gix_index::entry::{Mode, Stage};
 use crate::driver::DriverError;
 use crate::manifest::model::Package;
 
+/// What an archive says of the commit that it was made from.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(super) struct VcsInfo {
+    git: Commit,
+    /// The package's directory in the repository.
+    path_in_vcs: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+struct Commit {
+    sha1: String,
+    /// Whether files differ from it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dirty: bool,
+}
+
 /// A repository with a directory for its files.
 pub(super) struct Repository {
     repository: gix::Repository,
@@ -81,56 +97,67 @@ impl Repository {
         !walk.flatten().any(|entry| entry.path() == path)
     }
 
-    /// Whether the package gets a file that names the commit: not if git ignores its manifest, or has no commit.
+    /// What the package's archive says of the commit: nothing if git ignores its manifest, or has no commit.
     ///
     /// # Errors
     /// If files differ from what is committed, and must not.
     pub(super) fn check(
         &self,
         package: &Package,
+        root_manifest: &Path,
         files: &BTreeSet<PathBuf>,
         allow_dirty: bool,
-    ) -> Result<bool, DriverError> {
+    ) -> Result<Option<VcsInfo>, DriverError> {
         let entries = self.entries();
         let manifest = &package.manifest_path;
         if !entries.contains_key(manifest) && self.ignores(manifest) {
-            return Ok(false);
+            return Ok(None);
         }
         let outside = [&package.metadata.license_file, &package.metadata.readme]
             .into_iter()
             .flatten()
             .map(|path| super::normalized(&package.root().join(path)))
+            .chain([root_manifest.to_owned()])
             .filter(|path| path.starts_with(&self.root) && !path.starts_with(package.root()));
         let head = self.repository.head_id().ok();
-        if !allow_dirty {
-            let tree = self.repository.head_tree().ok();
-            let mut dirty: Vec<String> = files
-                .iter()
-                .cloned()
-                .chain(outside)
-                .filter(|path| !self.is_clean(path, &entries, tree.as_ref()))
-                .map(|path| {
-                    let relative = path.strip_prefix(package.root()).unwrap_or(&path);
-                    relative.display().to_string()
-                })
-                .collect();
-            dirty.sort();
-            dirty.dedup();
-            if !dirty.is_empty() {
-                return Err(DriverError::Request {
-                    message: format!(
-                        "{} files of `{}` are not as they are committed: {}",
-                        dirty.len(),
-                        package.id().name(),
-                        dirty.join(", ")
-                    ),
-                    help: Some(
-                        "commit them, or pass `--allow-dirty` to package what is there".to_owned(),
-                    ),
-                });
-            }
+        let tree = self.repository.head_tree().ok();
+        let mut dirty: Vec<String> = files
+            .iter()
+            .cloned()
+            .chain(outside)
+            .filter(|path| !self.is_clean(path, &entries, tree.as_ref()))
+            .map(|path| {
+                let relative = path.strip_prefix(package.root()).unwrap_or(&path);
+                relative.display().to_string()
+            })
+            .collect();
+        dirty.sort();
+        dirty.dedup();
+        if !dirty.is_empty() && !allow_dirty {
+            return Err(DriverError::Request {
+                message: format!(
+                    "{} files of `{}` are not as they are committed: {}",
+                    dirty.len(),
+                    package.id().name(),
+                    dirty.join(", ")
+                ),
+                help: Some(
+                    "commit them, or pass `--allow-dirty` to package what is there".to_owned(),
+                ),
+            });
         }
-        Ok(head.is_some())
+        let directory = package.root().strip_prefix(&self.root);
+        Ok(head.map(|id| VcsInfo {
+            git: Commit {
+                sha1: id.to_string(),
+                dirty: !dirty.is_empty(),
+            },
+            path_in_vcs: directory
+                .ok()
+                .and_then(Path::to_str)
+                .unwrap_or_default()
+                .to_owned(),
+        }))
     }
 
     /// Whether a file is in the last commit, in the index and on the disk with the same content and mode.

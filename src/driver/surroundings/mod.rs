@@ -1,12 +1,15 @@
 //! What packages of the workspace see of it besides their own directories.
 //!
 //! Cargo's packages read what lies around them: the workspace's read-me becomes documentation, tests share a module, a
-//! build script compiles `../proto`. A member is the user's own code, so what its text names is taken at its word (see
-//! [`references`]): such a file or directory becomes an input of the member's actions. What the text does not name, or
-//! names only in part (`Path::new("..").join(name)`), takes `workspace = […]` in `kiln.toml`.
+//! build script compiles `../proto`. Others act within a member's compilation, too: its procedural macros, and whoever wrote
+//! a crate that was copied into the workspace. So what is not declared stays out of sight:
 //!
-//! Others act within a member's compilation, too: its procedural macros. So what is not named stays out of sight, and
-//! three things are never taken from text alone: a directory that the member lies in, anything whose name begins with a
+//! - `workspace = […]` below `[crate.NAME]` of `kiln.toml` names what a member sees;
+//! - `[workspace] references = true` shows each member what its own text names (see [`references`]), for workspaces whose
+//!   every member is the user's own code;
+//! - without either, of what its text names a member sees read-mes, licences and their like, which are nobody's secret.
+//!
+//! Three things are never taken from text alone: a directory that the member lies in, anything whose name begins with a
 //! dot, and what builds leave.
 //!
 //! The member and what it sees are one tree, which lies at the root of the workspace: relative paths hold, and what is
@@ -37,6 +40,21 @@ mod references;
 const SOURCES: [&str; 16] = [
     "rs", "c", "cc", "cpp", "cxx", "h", "hh", "hpp", "s", "S", "asm", "m", "proto", "capnp", "fbs",
     "thrift",
+];
+/// What documents are called that everybody may read.
+const DOCUMENTS: [&str; 12] = [
+    "README",
+    "LICENSE",
+    "LICENCE",
+    "COPYING",
+    "COPYRIGHT",
+    "NOTICE",
+    "CHANGELOG",
+    "CHANGES",
+    "CONTRIBUTING",
+    "AUTHORS",
+    "SECURITY",
+    "UNLICENSE",
 ];
 /// Larger files are not looked at: they were made by programs.
 const LARGEST: u64 = 4 << 20;
@@ -98,7 +116,7 @@ pub(super) fn of_units(
         };
         let mut view = View::default();
         if workspace.is_member(id) && policy.defaults_count(id) {
-            view.named = Search::of(workspace, package, &own).named;
+            view.named = Search::of(workspace, package, &own, policy.references()).named;
         }
         for path in grants.get(id).into_iter().flat_map(BTreeMap::keys) {
             if path != "." && std::fs::symlink_metadata(workspace.root.join(path)).is_err() {
@@ -275,11 +293,23 @@ fn is_hidden(path: &str) -> bool {
     path.split('/').any(|part| part.starts_with('.'))
 }
 
+/// Whether a file is, by its name, one that projects show to everybody.
+fn is_document(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let (stem, extension) = name.split_once('.').unwrap_or((name, ""));
+    let stem = stem.to_ascii_uppercase();
+    let word = stem.split(['-', '_']).next().unwrap_or_default();
+    DOCUMENTS.contains(&word)
+        && ["", "md", "txt", "rst", "adoc", "html"].contains(&&*extension.to_ascii_lowercase())
+}
+
 /// A search for what a package's text names.
 struct Search<'a> {
     workspace: &'a Workspace,
     own: &'a str,
     own_parts: Vec<&'a str>,
+    /// Whether more than documents counts.
+    everything: bool,
     named: BTreeSet<String>,
     /// Files and directories to look at.
     waiting: Vec<String>,
@@ -287,11 +317,12 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn of(workspace: &'a Workspace, package: &Package, own: &'a str) -> Self {
+    fn of(workspace: &'a Workspace, package: &Package, own: &'a str, everything: bool) -> Self {
         let mut search = Self {
             workspace,
             own,
             own_parts: own.split('/').collect(),
+            everything,
             named: BTreeSet::new(),
             waiting: vec![own.to_owned()],
             files: 0,
@@ -304,7 +335,7 @@ impl<'a> Search<'a> {
                 .unwrap_or("")
                 .split('/')
                 .collect();
-            if parts.contains(&"..") {
+            if everything && parts.contains(&"..") {
                 references::resolve(&[], &parts)
                     .into_iter()
                     .for_each(|path| search.found(path));
@@ -315,7 +346,7 @@ impl<'a> Search<'a> {
             search.look_at(&path, &mut links);
         }
         // A link within what is seen leads to something that is to be seen as well, if anything is seen at all.
-        if !search.named.is_empty() {
+        if everything && !search.named.is_empty() {
             for link in links {
                 if !search.surrounds(&link) {
                     search.named.insert(link);
@@ -337,6 +368,13 @@ impl<'a> Search<'a> {
             return;
         }
         let host = self.workspace.root.join(&path);
+        if !self.everything {
+            let is_file = std::fs::symlink_metadata(&host).is_ok_and(|data| data.is_file());
+            if is_document(&path) && is_file {
+                self.named.insert(path);
+            }
+            return;
+        }
         let is_source = |path: &str| {
             let extension = path.rsplit_once('.').map(|(_, extension)| extension);
             extension.is_some_and(|extension| SOURCES.contains(&extension))
