@@ -160,6 +160,7 @@ impl<'a> Compilation<'a> {
                 keep_going: self.arguments.compile.keep_going,
                 isolation: self.isolation,
                 hermetic: self.is_hermetic(),
+                audit: false,
                 interrupted: &interrupted,
                 parameters: parameters(self.arguments, &self.request),
             },

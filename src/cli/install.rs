@@ -102,6 +102,7 @@ pub(super) fn install(
             keep_going: false,
             isolation,
             hermetic: true,
+            audit: false,
             interrupted: &interrupted,
             parameters: serde_json::json!({
                 "install": plan.package.name(),

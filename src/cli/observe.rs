@@ -37,6 +37,8 @@ pub(super) struct BuildView<'a> {
     /// What was shown of warnings and errors, so that what several targets have in common is shown once.
     shown: BTreeSet<String>,
     said: BTreeMap<ActionIndex, Said>,
+    /// What actions that failed were denied.
+    explained: BTreeMap<ActionIndex, String>,
     running: Vec<ActionIndex>,
     finished: usize,
     /// Whether something failed.
@@ -59,6 +61,7 @@ impl<'a> BuildView<'a> {
             announced: BTreeSet::new(),
             shown: BTreeSet::new(),
             said: BTreeMap::new(),
+            explained: BTreeMap::new(),
             running: Vec::new(),
             finished: 0,
             failed: false,
@@ -289,6 +292,9 @@ impl Observer for BuildView<'_> {
     fn event(&mut self, action: ActionIndex, event: ActionEvent) {
         match event {
             ActionEvent::Line(line) => self.line(action, &line),
+            ActionEvent::Explained(text) => {
+                self.explained.insert(action, text);
+            }
         }
     }
 
@@ -355,6 +361,7 @@ impl Observer for BuildView<'_> {
         }
         report.help = report
             .help
+            .or_else(|| self.explained.remove(&action))
             .or_else(|| self.hints(self.unit(action), failure));
         self.shell.report(&report);
         if !self.failed && still_running > 0 {

@@ -36,6 +36,8 @@ pub struct BuildOptions<'a> {
     pub isolation: Isolation,
     /// Whether what is built ships: an attestation is written.
     pub hermetic: bool,
+    /// Whether each action is traced, and what it did is kept beside its result.
+    pub audit: bool,
     /// Set when the user interrupts.
     pub interrupted: &'a AtomicBool,
     /// What the user asked for, for the attestation.
@@ -75,6 +77,7 @@ pub fn run(
         jobs: options.jobs,
         isolation: options.isolation,
         hermetic: options.hermetic,
+        audit: options.audit,
     };
     setting.execute(|execution| build(execution, planned, observer, options))
 }

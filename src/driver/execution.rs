@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::driver::denials::Explainer;
 use crate::driver::{DriverError, Planned};
 use crate::execute::local::{LocalExecutor, RunningActions};
 use crate::execute::placement::{InPlace, Placement};
 use crate::execute::schedule;
+use crate::execute::tracing::Failed;
 use crate::sandbox::Isolation;
 use crate::store::Namespace;
 use crate::tree::{Directory, TreeRef};
@@ -24,6 +26,8 @@ pub(super) struct Setting<'a> {
     pub isolation: Isolation,
     /// Whether results of hermetic builds are used and kept, or those of the others.
     pub hermetic: bool,
+    /// Whether each action is traced.
+    pub audit: bool,
 }
 
 /// What there is while they run.
@@ -64,6 +68,7 @@ impl Setting<'_> {
             let package = &planned.units.unit(unit).package;
             planned.limits.get(package).cloned().unwrap_or_default()
         };
+        let explain = |failed: &Failed<'_>| Explainer { planned }.explain(failed);
         let executor = LocalExecutor {
             store: &planned.store,
             namespace: if self.hermetic {
@@ -86,6 +91,8 @@ impl Setting<'_> {
             jobserver: &jobserver,
             parse_directives: &parse,
             limits: &limits,
+            audit: self.audit,
+            explain: Some(&explain),
             running: RunningActions::default(),
         };
         body(&Execution {

@@ -162,7 +162,8 @@ fn add(list: &mut Vec<String>, more: &BTreeSet<String>) {
     list.dedup();
 }
 
-fn system_grants(grants: &Grants) -> SystemGrants {
+/// What of `grants` is of the machine.
+pub(super) fn system_grants(grants: &Grants) -> SystemGrants {
     let (programs, programs_if_present) = Grants::split(&grants.exec);
     let (paths, paths_if_present) = Grants::split(&grants.read);
     let (pkg_config, pkg_config_if_present) = Grants::split(&grants.pkg_config);

@@ -16,6 +16,7 @@ pub mod cleaning;
 mod clippy;
 mod configured;
 mod declared;
+mod denials;
 pub mod documentation;
 mod execution;
 mod files;

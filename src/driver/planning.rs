@@ -115,6 +115,8 @@ pub struct Planned {
     pub granted_systems: Vec<(SystemGrants, TreeDigest)>,
     /// The variables of the user's that policy passes on or sets.
     pub granted_variables: BTreeSet<String>,
+    /// The environment that kiln was started with.
+    pub variables: BTreeMap<String, String>,
     /// The policy.
     pub policy: Policy,
     /// The limits that policy sets, by package.
@@ -481,6 +483,7 @@ pub fn plan_actions(
         c,
         systems,
         profiles,
+        variables: context.variables.clone(),
         granted_variables: grants
             .packages
             .values()

@@ -73,6 +73,7 @@ pub fn run(
         jobs: 1,
         isolation: options.isolation,
         hermetic: options.hermetic,
+        audit: false,
     };
     setting.execute(|execution| {
         let finished = Finished {

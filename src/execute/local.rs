@@ -5,6 +5,7 @@
 //! is gone. Metadata that rustc announces early is copied at once, so that dependents can start, and compared with
 //! what is there in the end.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -17,6 +18,7 @@ use crate::execute::bind::BoundAction;
 use crate::execute::outcome::{Outcome, OutputEntry};
 use crate::execute::placement::{Placement, Workplace};
 use crate::execute::schedule::Sink;
+use crate::execute::tracing::{self, Amendment, Explain, Failed, Sight, Traced};
 use crate::execute::{ActionEvent, Executor};
 use crate::message::rustc::Message;
 use crate::path::{RelPath, SandboxPath};
@@ -24,8 +26,8 @@ use crate::plan::JOBSERVER_DESCRIPTORS;
 use crate::plan::graph::{ActionKind, Outputs};
 use crate::sandbox::profile::SandboxProfile;
 use crate::sandbox::{
-    Access, Canceller, Ended, Isolation, Limits, Mount, Network, Request, SandboxError, Status,
-    Stream,
+    Access, Canceller, Ended, Isolation, Limits, Mount, Network, Request, Running, SandboxError,
+    Status, Stream,
 };
 use crate::store::{CaptureLimits, Ingest, Namespace, Store, StoreError};
 use crate::toolchain::model::{RustToolchain, SystemTree};
@@ -63,6 +65,10 @@ pub struct LocalExecutor<'a> {
     pub parse_directives: &'a ParseDirectives<'a>,
     /// What policy says of a package's limits, over those of the profiles.
     pub limits: &'a LimitsOf<'a>,
+    /// Whether each action is traced, and what it does is kept beside its result.
+    pub audit: bool,
+    /// Who makes something of an action that failed, if anybody does.
+    pub explain: Option<&'a Explain<'a>>,
     /// What runs, so that it can be ended.
     pub running: RunningActions,
 }
@@ -75,7 +81,7 @@ pub struct RunningActions {
 }
 
 impl RunningActions {
-    fn add(&self, canceller: Canceller) {
+    pub(super) fn add(&self, canceller: Canceller) {
         let mut cancellers = self
             .cancellers
             .lock()
@@ -95,7 +101,7 @@ impl RunningActions {
         cancellers.iter().for_each(Canceller::cancel);
     }
 
-    fn is_interrupted(&self) -> bool {
+    pub(super) fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::SeqCst)
     }
 }
@@ -273,6 +279,43 @@ impl Executor for LocalExecutor<'_> {
             return self.given(output).map_err(ActionFailure::Store);
         }
         let started = Instant::now();
+        let mut traced = None;
+        let result = self.attempt(bound, sink, &mut traced);
+        if let Err(failure) = &result
+            && let Some(explain) = self.explain
+            && !self.running.is_interrupted()
+            && tracing::denial_may_explain(bound.planned.kind, failure)
+        {
+            let took = started.elapsed();
+            let traced = traced.or_else(|| self.trace_again(bound, failure, took));
+            let again = |amendment: &Amendment| self.trial(bound, amendment, took);
+            let failed = Failed {
+                bound,
+                failure,
+                traced: traced.as_ref(),
+                again: &again,
+            };
+            if let Some(text) = explain(&failed) {
+                sink.event(ActionEvent::Explained(text));
+            }
+        }
+        result
+    }
+
+    fn interrupt(&self) {
+        self.running.cancel_all();
+    }
+}
+
+impl LocalExecutor<'_> {
+    /// Runs `bound` once. What was recorded of it goes to `traced`.
+    fn attempt(
+        &self,
+        bound: &BoundAction<'_>,
+        sink: &Sink,
+        traced: &mut Option<Traced>,
+    ) -> Result<Outcome, ActionFailure> {
+        let started = Instant::now();
         let workplace = self.placement.workplace(self.store, bound)?;
         let out = &workplace.out;
         for directory in &bound.planned.prepared {
@@ -281,22 +324,33 @@ impl Executor for LocalExecutor<'_> {
                 .map_err(|error| StoreError::io("prepare", &path, error))?;
         }
         let request = self.request(bound, &workplace)?;
-        let process = crate::sandbox::spawn(request).map_err(ActionFailure::Sandbox)?;
-        let canceller = process.canceller();
-        self.running.add(canceller.clone());
-        let sandbox = serde_json::to_string(process.enforced()).map_err(ActionFailure::Record)?;
+        let sight = Sight::of(&request);
         let mut stdout = Vec::new();
         let mut stderr = ErrorReader::new(self, bound, out, sink);
-        let end = process
-            .wait(|stream, bytes| match stream {
-                Stream::Stdout => stdout.extend_from_slice(bytes),
-                Stream::Stderr => {
-                    if stderr.read(bytes).is_err() {
-                        canceller.cancel();
-                    }
+        let begun = OnceCell::new();
+        let on_start = |process: &Running| {
+            self.running.add(process.canceller());
+            let enforced = serde_json::to_string(process.enforced());
+            let _ = begun.set((process.canceller(), enforced));
+        };
+        let on_output = |stream, bytes: &[u8]| match stream {
+            Stream::Stdout => stdout.extend_from_slice(bytes),
+            Stream::Stderr => {
+                if stderr.read(bytes).is_err()
+                    && let Some((canceller, _)) = begun.get()
+                {
+                    canceller.cancel();
                 }
-            })
+            }
+        };
+        let (end, trace) = self
+            .run_to_end(request, on_start, on_output)
             .map_err(ActionFailure::Sandbox)?;
+        let sandbox = match begun.into_inner() {
+            Some((_, enforced)) => enforced.map_err(ActionFailure::Record)?,
+            None => String::new(),
+        };
+        *traced = trace.map(|trace| Traced { sight, trace });
         if self.running.is_interrupted() {
             return Err(ActionFailure::Interrupted);
         }
@@ -343,30 +397,34 @@ impl Executor for LocalExecutor<'_> {
         Ok(outcome)
     }
 
-    fn interrupt(&self) {
-        self.running.cancel_all();
-    }
-}
-
-impl LocalExecutor<'_> {
     fn put_output(&self, bytes: &[u8]) -> Result<Option<BlobRef>, StoreError> {
         (!bytes.is_empty())
             .then(|| self.store.put_bytes(bytes))
             .transpose()
     }
 
-    fn request(
+    pub(super) fn request(
         &self,
         bound: &BoundAction<'_>,
         workplace: &Workplace,
     ) -> Result<Request<'_>, ActionFailure> {
+        let system = self.systems.get(&bound.planned.system).ok_or_else(|| {
+            ActionFailure::MissingOutput {
+                name: "the system tree of the plan".to_owned(),
+            }
+        })?;
+        self.request_in(bound, workplace, system, self.jobserver)
+    }
+
+    /// The same, with `system` at `/` and the tokens of `jobserver`.
+    pub(super) fn request_in(
+        &self,
+        bound: &BoundAction<'_>,
+        workplace: &Workplace,
+        system: &SystemTree,
+        jobserver: &jobserver::Client,
+    ) -> Result<Request<'_>, ActionFailure> {
         let planned = bound.planned;
-        let system =
-            self.systems
-                .get(&planned.system)
-                .ok_or_else(|| ActionFailure::MissingOutput {
-                    name: "the system tree of the plan".to_owned(),
-                })?;
         let mut mounts = self.placement.mounts(
             self.store,
             bound,
@@ -417,7 +475,7 @@ impl LocalExecutor<'_> {
             tmp: None,
             descriptors: match planned.kind {
                 ActionKind::Test => Vec::new(),
-                _ => self.jobserver_descriptors()?,
+                _ => jobserver_descriptors(jobserver)?,
             },
             limits: (self.limits)(planned.unit),
             network: network(planned.kind),
@@ -463,14 +521,6 @@ impl LocalExecutor<'_> {
             Ended::TooMuchOutput => Err(ActionFailure::TooMuchOutput),
             Ended::Itself | Ended::Cancelled => Ok(end.status),
         }
-    }
-
-    /// Copies of the jobserver's two ends, under the numbers that the environment names.
-    fn jobserver_descriptors(&self) -> Result<Vec<(OwnedFd, i32)>, ActionFailure> {
-        let (read, write) = JOBSERVER_DESCRIPTORS;
-        let (from, to) = crate::execute::jobserver::descriptors(self.jobserver)
-            .map_err(ActionFailure::Jobserver)?;
-        Ok(vec![(from, read), (to, write)])
     }
 
     /// Moves a declared output into the store. All processes of the action are gone by now.
@@ -545,6 +595,16 @@ fn nothing_else(bound: &BoundAction<'_>, out: &Path) -> Result<(), ActionFailure
         Some(name) => Err(ActionFailure::UndeclaredOutput { name }),
         None => Ok(()),
     }
+}
+
+/// Copies of a jobserver's two ends, under the numbers that the environment names.
+fn jobserver_descriptors(
+    jobserver: &jobserver::Client,
+) -> Result<Vec<(OwnedFd, i32)>, ActionFailure> {
+    let (read, write) = JOBSERVER_DESCRIPTORS;
+    let (from, to) =
+        crate::execute::jobserver::descriptors(jobserver).map_err(ActionFailure::Jobserver)?;
+    Ok(vec![(from, read), (to, write)])
 }
 
 /// What an action may talk to: a test to itself.

@@ -11,6 +11,7 @@ pub mod local;
 pub mod outcome;
 pub mod placement;
 pub mod schedule;
+pub mod tracing;
 
 pub use local::ActionFailure;
 
@@ -43,6 +44,8 @@ pub enum Source {
 pub enum ActionEvent {
     /// A line of rustc's standard error: a JSON message, or text. Untrusted.
     Line(Vec<u8>),
+    /// What it was denied, in words; it has failed.
+    Explained(String),
 }
 
 /// Whoever shows a build to its user. All calls come from one thread, in order.

@@ -304,6 +304,22 @@ impl Policy {
         unused
     }
 
+    /// What `text`, a few lines for `kiln.toml`, would grant to `package` by itself; `None` if it is no valid policy. It
+    /// may use the bundles of this one.
+    pub fn grants_by(&self, package: &PackageId, text: &str) -> Option<Grants> {
+        let file = PolicyFile::parse(FILE_NAME, text).ok()?;
+        let mut grants = Grants::default();
+        for section in file.crates.get(package.name().as_str())? {
+            let origin = Origin {
+                file: FILE_NAME.to_owned(),
+                section: format!("crate.{}", package.name()),
+                reason: section.lists.reason.clone(),
+            };
+            self.add(&mut grants, &section.lists, &origin, &mut BTreeSet::new());
+        }
+        Some(grants)
+    }
+
     fn grant(&self, grants: &mut Grants, package: &PackageId, to: AppliesTo, mode: BuildMode) {
         let name = package.name().as_str();
         let matching = |sections: &'_ [CrateSection]| -> Vec<CrateSection> {

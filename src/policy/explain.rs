@@ -9,18 +9,26 @@ use crate::package::PackageId;
 pub enum Denied<'a> {
     /// A program, by name or path.
     Exec(&'a str),
+    /// A program that the machine does not have.
+    AbsentProgram(&'a str),
     /// A file or directory that it wanted to read.
     Read(&'a str),
     /// A file or directory of the workspace outside of its package, by its path from the workspace's root.
     Workspace(&'a str),
+    /// The directory of the repository that the workspace is in.
+    Repository,
     /// A file or directory that it wanted to write.
     Write(&'a str),
     /// A library of the system, by its name in pkg-config.
     Library(&'a str),
+    /// Such a library that is not installed.
+    AbsentLibrary(&'a str),
+    /// A library of the system, by its name for the linker.
+    Link(&'a str),
     /// What a bundle holds.
     Bundle(&'a str),
-    /// Its own sources, which it wanted to write to.
-    WriteSource,
+    /// Its own sources, which it wanted to write to: at this path below the package, if that is known.
+    WriteSource(&'a str),
     /// A variable of the environment.
     Env(&'a str),
     /// A socket, or a name to be resolved.
@@ -38,6 +46,8 @@ pub struct Advice {
     pub note: Option<String>,
     /// The text to add to `kiln.toml` that would grant it; `None` if nothing grants such a thing.
     pub grant: Option<String>,
+    /// The command that adds it.
+    pub command: Option<String>,
 }
 
 /// Where files are that no build has business with.
@@ -72,6 +82,8 @@ impl Policy {
             let value = toml::Value::String(value.to_owned());
             Some(format!("[crate.{name}]\n{key} = [{value}]\n"))
         };
+        let command = |what: &str| Some(format!("kiln policy grant {name} {what}"));
+        let with = |flag: &str, value: &str| command(&format!("{flag} {}", typed(value)?));
         let mut advice = match denied {
             Denied::Exec(program) => {
                 let short = PROGRAM_DIRECTORIES
@@ -91,6 +103,10 @@ impl Policy {
                         Some(bundle) => line("use", bundle),
                         None => line("exec", short),
                     },
+                    command: match self.bundle_with(short) {
+                        Some(bundle) => with("--bundle", bundle),
+                        None => with("--exec", short),
+                    },
                 }
             }
             Denied::Read(path) => {
@@ -104,6 +120,7 @@ impl Policy {
                             .to_owned()
                     }),
                     grant: if private { None } else { line("read", path) },
+                    command: with("--read", path),
                 }
             }
             Denied::Workspace(path) => Advice {
@@ -114,6 +131,17 @@ impl Policy {
                         .to_owned(),
                 ),
                 grant: line("workspace", path),
+                command: with("--workspace", path),
+            },
+            Denied::Repository => Advice {
+                what: format!("{who} wanted the repository that the workspace is in (`.git`)"),
+                note: Some(
+                    "no action sees that: each commit would build everything anew, and it may hold secrets. What a build is to \
+                     know of it can be given by a variable (`set-env` or `env` in `kiln.toml`), as most such crates allow"
+                        .to_owned(),
+                ),
+                grant: None,
+                command: None,
             },
             Denied::Write(path) => Advice {
                 what: format!("{who} wanted to write `{path}`"),
@@ -122,25 +150,57 @@ impl Policy {
                         .to_owned(),
                 ),
                 grant: None,
+                command: None,
             },
             Denied::Library(library) => Advice {
                 what: format!("{who} looked for the system's library `{library}` by pkg-config"),
                 note: Some("it has to be installed with its headers (`-dev` packages)".to_owned()),
                 grant: line("pkg-config", library),
+                command: with("--bundle", &format!("pkg-config:{library}")),
+            },
+            Denied::AbsentLibrary(library) => Advice {
+                what: format!("{who} looked for the system's library `{library}` by pkg-config"),
+                note: Some(
+                    "pkg-config does not know it here: install it with its headers (a `-dev` package), then build again"
+                        .to_owned(),
+                ),
+                grant: None,
+                command: None,
+            },
+            Denied::Link(library) => Advice {
+                what: format!("{who} wanted to link the system's library `{library}`"),
+                note: None,
+                grant: line("link", library),
+                command: with("--link", library),
+            },
+            Denied::AbsentProgram(program) => Advice {
+                what: format!("{who} wanted to run the program `{program}`"),
+                note: Some(
+                    "this machine does not have it where programs are looked for (`/usr/local/bin`, `/usr/bin`, …): \
+                     install it, then build again"
+                        .to_owned(),
+                ),
+                grant: None,
+                command: None,
             },
             Denied::Bundle(bundle) => Advice {
                 what: format!("{who} wanted `{bundle}`"),
                 note: Some("it has to be installed".to_owned()),
                 grant: line("use", bundle),
+                command: with("--bundle", bundle),
             },
-            Denied::WriteSource => Advice {
-                what: format!("{who} wanted to write to its own sources, it seems"),
+            Denied::WriteSource(path) => Advice {
+                what: match path {
+                    "" => format!("{who} wanted to write to its own sources, it seems"),
+                    path => format!("{who} wanted to write to its own sources, at `{path}`"),
+                },
                 note: Some(
                     "sources are inputs and stay as they are; the grant gives it a copy to write to, which is thrown \
                      away (name a directory instead of `.` if you know which)"
                         .to_owned(),
                 ),
                 grant: line("write", "."),
+                command: command("--write"),
             },
             Denied::Env(variable) => Advice {
                 what: format!("{who} wanted the environment variable `{variable}`"),
@@ -149,6 +209,7 @@ impl Policy {
                         .to_owned(),
                 ),
                 grant: line("env", variable),
+                command: with("--env", variable),
             },
             Denied::Network => Advice {
                 what: format!("{who} wanted to use the network"),
@@ -157,11 +218,13 @@ impl Policy {
                         .to_owned(),
                 ),
                 grant: None,
+                command: None,
             },
             Denied::Syscall(syscall) => Advice {
                 what: format!("{who} made the system call `{syscall}`, which the sandbox refuses"),
                 note: None,
                 grant: None,
+                command: None,
             },
         };
         if advice
@@ -173,6 +236,9 @@ impl Policy {
             advice.note.get_or_insert_with(|| {
                 format!("`{FILE_NAME}` cannot grant it: it is more than any one crate can need")
             });
+        }
+        if advice.grant.is_none() {
+            advice.command = None;
         }
         advice
     }
@@ -228,14 +294,26 @@ impl Policy {
     }
 }
 
+/// `text` as it is typed at a shell; `None` if that is nothing to be typed.
+fn typed(text: &str) -> Option<String> {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || "-_./+@:=,".contains(c);
+    if !text.is_empty() && text.chars().all(is_bare) {
+        return Some(text.to_owned());
+    }
+    let is_quotable = !text.is_empty() && !text.contains(|c: char| c.is_control() || c == '\'');
+    is_quotable.then(|| format!("'{text}'"))
+}
+
 impl std::fmt::Display for Advice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.what)?;
         if let Some(note) = &self.note {
             write!(f, "; {note}")?;
         }
-        if let Some(grant) = &self.grant {
-            write!(f, "\nto grant it, add to `{FILE_NAME}`:\n{grant}")?;
+        match (&self.command, &self.grant) {
+            (Some(command), _) => write!(f, "\nto grant it: {command}")?,
+            (None, Some(grant)) => write!(f, "\nto grant it, add to `{FILE_NAME}`:\n{grant}")?,
+            (None, None) => {}
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ impl Policy {
             );
         }
         if says(&READ_ONLY) {
-            wanted.push(Denied::WriteSource);
+            wanted.push(Denied::WriteSource(""));
         }
         if says(&NO_NETWORK) {
             wanted.push(Denied::Network);

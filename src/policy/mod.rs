@@ -9,6 +9,7 @@ mod approve;
 mod check;
 mod decide;
 mod defaults;
+mod denials;
 pub mod edit;
 mod error;
 mod explain;
@@ -17,6 +18,7 @@ mod hints;
 
 pub use approve::{APPROVED_FILE, Approvals, Role, Running, Unapproved, approve as approved_text};
 pub use decide::{BuildMode, Grant, Grants, Origin, Policy};
+pub use denials::{Denial, Host, Place, Wanted};
 pub use error::PolicyError;
 pub use explain::{Advice, Denied};
 pub use file::{AppliesTo, BuildScripts, FILE_NAME, General, Pins};

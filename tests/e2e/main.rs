@@ -12,6 +12,7 @@ mod attacks;
 mod builds;
 mod configuration;
 mod declared;
+mod denials;
 mod documents;
 mod environment;
 mod errors;
