@@ -150,6 +150,7 @@ fn platform(config: &Config, triple: &str, cfg: &[Cfg]) -> Result<PlatformSettin
         rustflags: config.rustflags(triple, cfg)?,
         rustdocflags: config.flags(FlagsFor::Rustdoc, triple, cfg)?,
         linker: None,
+        runner: Vec::new(),
         overrides: overrides(config, triple)?,
     })
 }

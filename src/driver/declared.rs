@@ -77,31 +77,59 @@ impl Judge<'_> {
         Ok(declared)
     }
 
-    /// Refuses what would run the programs under test: they run in the sandbox, and a runner is not part of that.
-    pub(super) fn refuse_runners(&self, settings: &Settings) -> Result<(), DriverError> {
-        let mut platforms: Vec<&TargetInfo> = settings
-            .targets
-            .keys()
-            .filter_map(|triple| self.rust.targets.get(triple))
-            .collect();
-        if platforms.is_empty() {
-            platforms.push(self.rust.host());
-        }
-        for info in platforms {
-            if let Some(runner) = self.context.config.runner(&info.triple, &info.cfg)? {
-                let program = runner.program;
-                return Err(DriverError::Request {
-                    message: format!(
-                        "`{}` in `{}` names `{}` to run programs with, which kiln does not do with programs under test",
-                        program.key, program.origin, program.program
-                    ),
-                    help: Some(
-                        "run them with `kiln run`, or with what `kiln test --no-run` leaves in `target/kiln`".to_owned(),
-                    ),
-                });
+    /// What runs programs under test. It runs in the sandbox with them, so it has to be seen there as a linker has.
+    pub(super) fn runners(
+        &self,
+        settings: &mut Settings,
+        declared: &mut Declared,
+    ) -> Result<(), DriverError> {
+        settings.host.runner = self.runner(self.rust.host(), declared)?;
+        for (triple, platform) in &mut settings.targets {
+            if let Some(info) = self.rust.targets.get(triple) {
+                platform.runner = self.runner(info, declared)?;
             }
         }
         Ok(())
+    }
+
+    fn runner(
+        &self,
+        info: &TargetInfo,
+        declared: &mut Declared,
+    ) -> Result<Vec<String>, DriverError> {
+        let Some(runner) = self.context.config.runner(&info.triple, &info.cfg)? else {
+            return Ok(Vec::new());
+        };
+        let key = format!("`{}` in `{}`", runner.program.key, runner.program.origin);
+        let program = &runner.program.program;
+        let place = match program {
+            // Tests see the workspace.
+            ProgramName::Path(path) if path.starts_with(&self.workspace.root) => {
+                self.as_seen(&path.to_string_lossy())
+            }
+            ProgramName::Path(_) => self.program(program, &key, declared)?,
+            ProgramName::Name(name) => {
+                self.program(program, &key, declared)?;
+                let found = self.search.iter().map(|directory| directory.join(name));
+                match found.into_iter().find(|path| path.is_file()) {
+                    Some(path) => path.display().to_string(),
+                    None => {
+                        return Err(DriverError::Request {
+                            message: format!("{key} names the program `{name}`, which is not there"),
+                            help: Some(
+                                "install it in a directory of the system, or name it by its whole path"
+                                    .to_owned(),
+                            ),
+                        });
+                    }
+                }
+            }
+        };
+        let arguments = runner
+            .arguments
+            .iter()
+            .map(|argument| self.as_seen(argument));
+        Ok(std::iter::once(place).chain(arguments).collect())
     }
 
     fn is_hermetic(&self) -> bool {

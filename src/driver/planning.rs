@@ -384,9 +384,9 @@ pub fn plan_actions(
         search: &search,
         mode: options.mode,
     };
-    let declared = judge.complete(&mut settings, reporter)?;
+    let mut declared = judge.complete(&mut settings, reporter)?;
     if options.tests.is_some() {
-        judge.refuse_runners(&settings)?;
+        judge.runners(&mut settings, &mut declared)?;
     }
     if clippy.is_some() {
         settings.workspace_wrapper = Some(Clippy::program(&options.layout));

@@ -82,6 +82,18 @@ impl Planner<'_> {
         if tests.quiet && unit.target.harness {
             run.arguments.push(text("--quiet"));
         }
+        if let Some((runner, first)) = self.input.settings.of(&unit.platform).runner.split_first() {
+            let runner = SandboxPath::new(runner).map_err(|source| PlanError::Path {
+                package: unit.package.clone(),
+                source,
+            })?;
+            let program = std::mem::replace(&mut run.program, runner);
+            let mut arguments: Vec<Argument> =
+                first.iter().map(|argument| text(argument)).collect();
+            arguments.push(text(program.as_str()));
+            arguments.append(&mut run.arguments);
+            run.arguments = arguments;
+        }
         Ok(run)
     }
 
@@ -133,6 +145,14 @@ impl Planner<'_> {
         if let Some(linker) = &settings.linker {
             push("-C");
             push(&format!("linker={linker}"));
+        }
+        if let Some((runner, first)) = settings.runner.split_first() {
+            push("--test-runtool");
+            push(runner);
+            for argument in first {
+                push("--test-runtool-arg");
+                push(argument);
+            }
         }
         for option in rustc::lto_arguments(&self.input.lto[index.0]) {
             push("-C");

@@ -15,6 +15,9 @@ pub struct PlatformSettings {
     pub rustdocflags: Vec<String>,
     /// What rustc is told to link with, as the action finds it.
     pub linker: Option<String>,
+    /// What runs programs under test: a program as the run finds it, and what it is given before theirs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub runner: Vec<String>,
     /// What stands in for the build scripts of packages, by their `links`.
     pub overrides: BTreeMap<String, BuildScriptOutput>,
 }

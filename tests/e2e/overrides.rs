@@ -198,3 +198,33 @@ fn patches_of_configuration_go_over_the_manifests() {
         .run()
         .says(&["`patch.crates-io.cfg-if`"]);
 }
+
+#[test]
+fn runners_run_programs_under_test() {
+    let workspace = Workspace::new(&[
+        ("Cargo.toml", &manifest("run-through", "")),
+        (
+            "src/lib.rs",
+            "//! ```\n//! assert_eq!(std::env::var(\"RUN_BY\").unwrap(), \"runner\");\n//! ```\n\
+             #[test]\nfn by() { assert_eq!(std::env::var(\"RUN_BY\").unwrap(), \"runner\"); }\n",
+        ),
+    ]);
+    assert_eq!(workspace.kiln(["test"]).run().code, Some(101));
+    workspace.write(
+        ".cargo/config.toml",
+        "[target.'cfg(unix)']\nrunner = ['env', 'RUN_BY=runner']\n",
+    );
+    for kiln in [
+        workspace.cargo(["test", "--offline"]),
+        workspace.kiln(["test"]),
+        workspace.kiln(["test", "--isolation", "landlock"]),
+    ] {
+        let run = kiln.ok();
+        assert_eq!(run.stdout.matches("1 passed").count(), 2, "{run}");
+    }
+    workspace.write(
+        ".cargo/config.toml",
+        "[target.'cfg(unix)']\nrunner = 'no-such-runner'\n",
+    );
+    workspace.kiln(["test"]).run().refuses(&["no-such-runner"]);
+}
