@@ -1,19 +1,24 @@
 //! `policy`: what crates are granted beyond the sandbox, shown and changed.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
 use semver::VersionReq;
 
-use crate::cli::args::FeatureArgs;
-use crate::cli::compile::{configure, features};
+use crate::cli::args::{BuildArgs, FeatureArgs};
+use crate::cli::compile::{Compilation, configure, features, interruption, jobs, request};
 use crate::cli::report::FetchView;
 use crate::cli::shell::Shell;
 use crate::driver::approving;
+use crate::driver::comparing::{self, GivenLock};
 use crate::driver::policies::{self, Effective};
+use crate::driver::suggesting::{self, SuggestOptions};
 use crate::driver::{Context, DriverError};
 use crate::message::text::harmless_line;
+use crate::policy::compare::{Change, FindingKind, Locked};
 use crate::policy::edit::Asked;
 use crate::policy::{BuildMode, Grant, SCHEMA};
 use crate::store::Store;
@@ -49,6 +54,12 @@ pub enum PolicyCommand {
     Show(ShowArgs),
     /// Grant something to a crate: adds it to kiln.toml, which keeps its comments and its form
     Grant(GrantArgs),
+    /// Find the smallest policy that the build passes with, by building; prints what to add to kiln.toml
+    #[command(after_help = "\
+Builds, takes what each failure advises into the policy of the next round, and stops when the build passes or nothing
+new is learnt; then leaves out what it passes without. Look at what is suggested before you take it: a crate that has
+no business with a program wants it, too.")]
+    Suggest(Box<SuggestArgs>),
     /// Approve packages that run code in the build, with the digest that they have now: kiln-approved.toml
     #[command(after_help = "\
 With `[policy] build-scripts = \"approved\"` in `kiln.toml` nothing is built as long as a build script, a procedural
@@ -56,6 +67,15 @@ macro, or a package that one of them is made of is not in `kiln-approved.toml` w
 on disk are your own and need no approval. Without names, all packages of the workspace's builds are approved, and
 those that the lock has no more are taken out.")]
     Approve(ApproveArgs),
+    /// Tell what changes from one Cargo.lock to another: new build scripts, macros, libraries, grants; nothing is run
+    #[command(after_help = "\
+Fetches and unpacks what differs, in confinement, and runs nothing of it. In CI, `--deny` makes what must not come
+unseen an error:
+
+    git show origin/main:Cargo.lock | kiln policy diff - --deny new-build-scripts,new-proc-macros,yanked
+
+Who may publish a crate is in no index, so a change of maintainers cannot be shown.")]
+    Diff(DiffArgs),
     /// Print the JSON schema of kiln.toml, for editors
     Schema,
 }
@@ -92,6 +112,58 @@ pub struct ApproveArgs {
     /// Only say what would be approved
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+}
+
+/// Flags of `policy suggest`.
+#[derive(Debug, Clone, Args)]
+pub struct SuggestArgs {
+    /// Add it to kiln.toml
+    #[arg(long)]
+    pub write: bool,
+    /// The build.
+    #[command(flatten)]
+    pub build: BuildArgs,
+}
+
+/// Flags of `policy diff`.
+#[derive(Debug, Clone, Args)]
+pub struct DiffArgs {
+    /// The lock as it was; `-` for standard input
+    #[arg(value_name = "OLD")]
+    pub old: PathBuf,
+    /// The lock as it is (default: the workspace's)
+    #[arg(value_name = "NEW")]
+    pub new: Option<PathBuf>,
+    /// Fail if there is any of these, separated by commas: new-packages, new-build-scripts, changed-build-scripts,
+    /// new-proc-macros, changed-proc-macros, new-build-dependencies, new-links, new-grants, source-changes, checksum-changes, yanked,
+    /// was-yanked, similar-names; `all` for all
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = finding_kind, hide_possible_values = true)]
+    pub deny: Vec<Kinds>,
+    /// How it is printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// What `--deny` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kinds {
+    /// `all`
+    All,
+    /// One kind.
+    One(FindingKind),
+}
+
+fn finding_kind(text: &str) -> Result<Kinds, String> {
+    if text == "all" {
+        return Ok(Kinds::All);
+    }
+    let known = FindingKind::ALL
+        .into_iter()
+        .find(|kind| kind.as_str() == text);
+    known.map(Kinds::One).ok_or_else(|| {
+        let names: Vec<&str> = FindingKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        format!("there are {}, and `all`", names.join(", "))
+    })
 }
 
 /// `--format`
@@ -158,6 +230,8 @@ pub(super) fn policy(
         PolicyCommand::Show(arguments) => show(context, shell, arguments),
         PolicyCommand::Grant(arguments) => grant(context, shell, arguments),
         PolicyCommand::Approve(arguments) => approve(context, shell, arguments),
+        PolicyCommand::Suggest(arguments) => suggest(context, shell, arguments),
+        PolicyCommand::Diff(arguments) => diff(context, shell, arguments),
         PolicyCommand::Schema => {
             shell.line(SCHEMA.trim_end());
             Ok(ExitCode::SUCCESS)
@@ -216,6 +290,170 @@ fn grant(context: &Context, shell: &Shell, arguments: &GrantArgs) -> Result<Exit
         ),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn suggest(
+    context: &Context,
+    shell: &Shell,
+    arguments: &SuggestArgs,
+) -> Result<ExitCode, DriverError> {
+    let request = request(context, &arguments.build, Intent::Build)?;
+    let compilation = Compilation::new(context, shell, &arguments.build, request)?;
+    let interrupted = interruption()?;
+    let options = SuggestOptions {
+        plan: &compilation.options,
+        jobs: jobs(context, arguments.build.compile.jobs.as_deref())?,
+        isolation: compilation.isolation,
+        interrupted: &interrupted,
+    };
+    let mut view = FetchView::new(shell);
+    let (store, request) = (&compilation.store, &compilation.request);
+    let suggestion = suggesting::suggest(context, store, request, &options, &mut view)?;
+    view.end();
+    for line in &suggestion.impossible {
+        shell.warning(&format!("not suggested: {}", harmless_line(line)));
+    }
+    for asked in &suggestion.asked {
+        shell.line(&asked.section()?);
+    }
+    if arguments.write && !suggestion.asked.is_empty() {
+        let changed = policies::grant(context, &suggestion.asked, false)?;
+        shell.status("Granted", &format!("in `{}`", changed.path.display()));
+    }
+    if suggestion.failures.is_empty() {
+        if suggestion.asked.is_empty() {
+            shell.status("Unchanged", "the build passes with the policy as it is");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let failures: Vec<String> = suggestion
+        .failures
+        .iter()
+        .map(|failure| format!("\n  {}", harmless_line(failure)))
+        .collect();
+    Err(DriverError::Request {
+        message: format!(
+            "no policy was found that the build passes with; these still fail:{}",
+            failures.concat()
+        ),
+        help: Some(
+            "`kiln build --keep-going` shows all of what they print; not every failure is for want of a grant"
+                .to_owned(),
+        ),
+    })
+}
+
+fn given_lock(context: &Context, path: &Path) -> Result<GivenLock, DriverError> {
+    let failed = |source| DriverError::File {
+        path: path.to_owned(),
+        verb: "read",
+        source,
+    };
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin()).map_err(failed)?
+    } else {
+        std::fs::read_to_string(context.directory.join(path)).map_err(failed)?
+    };
+    Ok(GivenLock {
+        name: path.display().to_string(),
+        text,
+    })
+}
+
+fn diff(context: &Context, shell: &Shell, arguments: &DiffArgs) -> Result<ExitCode, DriverError> {
+    let old = given_lock(context, &arguments.old)?;
+    let new = arguments.new.as_deref();
+    let new = new.map(|new| given_lock(context, new)).transpose()?;
+    let store = Arc::new(Store::open(&context.home)?);
+    let mut view = FetchView::new(shell);
+    let changes = comparing::compare(context, &store, &old, new.as_ref(), &mut view)?;
+    view.end();
+    // What could not be looked at may be anything.
+    let denies = |kind: FindingKind| {
+        kind == FindingKind::Unavailable
+            || arguments.deny.contains(&Kinds::All)
+            || arguments.deny.contains(&Kinds::One(kind))
+    };
+    let findings = changes.iter().flat_map(|change| &change.findings);
+    let denied: BTreeSet<&str> = findings
+        .filter(|finding| denies(finding.kind))
+        .map(|finding| finding.kind.as_str())
+        .collect();
+    match arguments.format {
+        Format::Json => shell.line(&diff_as_json(&changes, &denied)),
+        Format::Human => print_diff(shell, &changes, &denies),
+    }
+    if denied.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let denied: Vec<&str> = denied.into_iter().collect();
+    Err(DriverError::Request {
+        message: format!("the update brings what must not come unseen: {}", denied.join(", ")),
+        help: Some(
+            "look at the packages (`kiln fetch` unpacks them to `src` in the store); then update, or pin the version \
+             before with `kiln update -p NAME --precise VERSION`"
+                .to_owned(),
+        ),
+    })
+}
+
+fn print_diff(shell: &Shell, changes: &[Change], denies: &dyn Fn(FindingKind) -> bool) {
+    if changes.is_empty() {
+        shell.line("the locks name the same packages");
+    }
+    for change in changes {
+        let line = match (&change.old, &change.new) {
+            (None, Some(new)) => format!("added    {new}"),
+            (Some(old), None) => format!("removed  {old}"),
+            (Some(old), Some(new)) if old.version == new.version => format!("changed  {new}"),
+            (Some(old), Some(new)) => format!("updated  {old} -> {}", new.version),
+            (None, None) => continue,
+        };
+        shell.line(&harmless_line(&line));
+        if !change.needed_by.is_empty() {
+            let by: Vec<String> = change.needed_by.iter().map(Locked::to_string).collect();
+            shell.line(&harmless_line(&format!("    needed by {}", by.join(", "))));
+        }
+        for finding in &change.findings {
+            let mark = if denies(finding.kind) { "!" } else { " " };
+            let line = format!("  {mark} {}: {}", finding.kind.as_str(), finding.text);
+            shell.line(&harmless_line(&line));
+        }
+    }
+    shell.note("who may publish a crate is in no index: changes of maintainers cannot be shown");
+}
+
+fn diff_as_json(changes: &[Change], denied: &BTreeSet<&str>) -> String {
+    let package = |locked: &Locked| {
+        serde_json::json!({
+            "name": locked.name,
+            "version": locked.version.to_string(),
+            "source": locked.source_in_words(),
+        })
+    };
+    let changes: Vec<serde_json::Value> = changes
+        .iter()
+        .map(|change| {
+            let findings: Vec<serde_json::Value> = change
+                .findings
+                .iter()
+                .map(|finding| serde_json::json!({ "kind": finding.kind.as_str(), "text": finding.text }))
+                .collect();
+            serde_json::json!({
+                "old": change.old.as_ref().map(package),
+                "new": change.new.as_ref().map(package),
+                "neededBy": change.needed_by.iter().map(package).collect::<Vec<_>>(),
+                "findings": findings,
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "version": 1,
+        "changes": changes,
+        "denied": denied,
+        "notShown": ["maintainers"],
+    })
+    .to_string()
 }
 
 fn approve(

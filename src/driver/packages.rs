@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use crate::digest::{Claimed, Sha256};
 use crate::driver::providers::Provider;
 use crate::driver::registries::{Registries, Reporting};
 use crate::driver::repositories::Repository;
@@ -61,7 +62,36 @@ pub fn obtain(
     wanted: &BTreeSet<PackageId>,
     registries: &mut Registries<'_>,
 ) -> Result<Packages, DriverError> {
-    let mut packages = resolved.workspace.packages.clone();
+    let claims = |id: &PackageId| {
+        let locked = resolved.lock.packages.get(id);
+        let locked = locked.and_then(|package| package.checksum);
+        let summary = resolved.resolve.packages.get(id);
+        Claims {
+            locked: locked.map(|claim| (claim, lock_place(resolved, id))),
+            indexed: summary.and_then(|summary| summary.checksum),
+        }
+    };
+    let own = resolved.workspace.packages.clone();
+    obtain_each(context, store, own, wanted, &claims, registries)
+}
+
+/// What is said of the archive of a package.
+pub(super) struct Claims {
+    /// By a lock, and where in it.
+    pub(super) locked: Option<(Claimed<Sha256>, String)>,
+    /// By the index.
+    pub(super) indexed: Option<Claimed<Sha256>>,
+}
+
+/// The same for packages of any lock; those of `packages` are there already.
+pub(super) fn obtain_each(
+    context: &Context,
+    store: &Arc<Store>,
+    mut packages: BTreeMap<PackageId, Arc<Package>>,
+    wanted: &BTreeSet<PackageId>,
+    claims: &dyn Fn(&PackageId) -> Claims,
+    registries: &mut Registries<'_>,
+) -> Result<Packages, DriverError> {
     let missing: Vec<&PackageId> = wanted
         .iter()
         .filter(|id| !packages.contains_key(*id))
@@ -85,19 +115,11 @@ pub fn obtain(
             }
             Provider::Directory(directory) => vendored.push(((*id).clone(), directory)),
             Provider::Sparse | Provider::Local(_) => {
-                let locked = resolved
-                    .lock
-                    .packages
-                    .get(*id)
-                    .and_then(|package| package.checksum);
+                let Claims { locked, indexed } = claims(id);
                 requests.push(Wanted {
                     id: (*id).clone(),
-                    locked: locked.map(|claim| (claim, lock_place(resolved, id))),
-                    indexed: resolved
-                        .resolve
-                        .packages
-                        .get(*id)
-                        .and_then(|summary| summary.checksum),
+                    locked,
+                    indexed,
                 });
             }
         }

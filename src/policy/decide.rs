@@ -284,6 +284,13 @@ impl Policy {
             && own.all(|section| section.defaults || !section.is_for(package))
     }
 
+    /// What the build scripts are granted that use `package`, for its sake.
+    pub fn grants_to_users_of(&self, package: &PackageId, mode: BuildMode) -> Grants {
+        let mut grants = Grants::default();
+        self.grant(&mut grants, package, AppliesTo::Users, mode);
+        grants
+    }
+
     /// The sections of the workspace's own file that are for none of `packages`.
     pub fn unused_sections<'a>(
         &self,

@@ -1,6 +1,8 @@
 //! Changes to `kiln.toml`, made in its text: comments, order and formatting stay, and the result has to parse and to
 //! mean what was asked for, which is checked against the same change made to the parsed value.
 
+use std::collections::BTreeMap;
+
 use semver::VersionReq;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, RawString, Table, TableLike, Value};
 
@@ -40,6 +42,79 @@ pub struct Asked {
     pub bundles: Vec<String>,
 }
 
+/// One thing that is granted to one crate.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Thing {
+    name: String,
+    key: &'static str,
+    value: String,
+}
+
+impl Thing {
+    /// The things that the sections of `text` grant, as far as [`Asked`] can ask for them.
+    pub fn of_section(text: &str) -> Vec<Self> {
+        let Ok(file) = PolicyFile::parse(FILE_NAME, text) else {
+            return Vec::new();
+        };
+        let mut things = Vec::new();
+        for (name, section) in file
+            .crates
+            .iter()
+            .flat_map(|(name, sections)| sections.iter().map(move |section| (name, section)))
+        {
+            let lists = &section.lists;
+            for (key, values) in [
+                ("use", &lists.r#use),
+                ("exec", &lists.exec),
+                ("read", &lists.read),
+                ("pkg-config", &lists.pkg_config),
+                ("link", &lists.link),
+                ("write", &lists.write),
+                ("workspace", &lists.workspace),
+                ("env", &lists.env),
+            ] {
+                things.extend(values.iter().map(|value| Self {
+                    name: name.clone(),
+                    key,
+                    value: value.clone(),
+                }));
+            }
+        }
+        things
+    }
+
+    /// What to ask for to be granted all of `things`, by crate.
+    pub fn together(things: &[Self]) -> Vec<Asked> {
+        let mut all: BTreeMap<&str, Asked> = BTreeMap::new();
+        for Self { name, key, value } in things {
+            let asked = all.entry(name).or_insert_with(|| Asked {
+                name: name.clone(),
+                ..Asked::default()
+            });
+            let list = match *key {
+                "use" => &mut asked.bundles,
+                "exec" => &mut asked.exec,
+                "read" => &mut asked.read,
+                "pkg-config" => &mut asked.pkg_config,
+                "link" => &mut asked.link,
+                "write" => &mut asked.write,
+                "workspace" => &mut asked.workspace,
+                _ => &mut asked.env,
+            };
+            if !list.contains(value) {
+                list.push(value.clone());
+            }
+        }
+        all.into_values().collect()
+    }
+}
+
+impl std::fmt::Display for Thing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} `{}` for `{}`", self.key, self.value, self.name)
+    }
+}
+
 /// What an edit came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edited {
@@ -75,26 +150,6 @@ impl Asked {
     /// If nothing grants what is asked.
     pub fn section(&self) -> Result<String, PolicyError> {
         Ok(grant("", self)?.text)
-    }
-
-    /// Adds all that `other` asks for the same crate.
-    pub fn extend(&mut self, other: &Self) {
-        for (mine, theirs) in [
-            (&mut self.bundles, &other.bundles),
-            (&mut self.exec, &other.exec),
-            (&mut self.read, &other.read),
-            (&mut self.pkg_config, &other.pkg_config),
-            (&mut self.link, &other.link),
-            (&mut self.write, &other.write),
-            (&mut self.workspace, &other.workspace),
-            (&mut self.env, &other.env),
-        ] {
-            for value in theirs {
-                if !mine.contains(value) {
-                    mine.push(value.clone());
-                }
-            }
-        }
     }
 
     fn source_match(&self) -> Result<Option<SourceMatch>, PolicyError> {
@@ -538,6 +593,21 @@ mod tests {
         );
         assert!(twice.contains("[[dev.crate.a]]"), "{twice}");
         assert_eq!(edited(&twice, &everything), twice);
+    }
+
+    #[test]
+    fn sections_are_taken_apart_and_put_together() {
+        let text =
+            "[crate.a]\nuse = [\"cmake\"]\nenv = [\"X\", \"Y\"]\n[crate.b]\nwrite = [\".\"]\n";
+        let things = Thing::of_section(text);
+        assert_eq!(things.len(), 4);
+        let asked = Thing::together(&things);
+        assert_eq!(asked.len(), 2);
+        assert_eq!(
+            asked[0].section().unwrap(),
+            "[crate.a]\nuse = [\"cmake\"]\nenv = [\"X\", \"Y\"]\n"
+        );
+        assert!(Thing::of_section("no section").is_empty());
     }
 
     #[test]

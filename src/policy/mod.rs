@@ -7,6 +7,7 @@
 
 mod approve;
 mod check;
+pub mod compare;
 mod decide;
 mod defaults;
 mod denials;

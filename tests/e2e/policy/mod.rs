@@ -2,5 +2,8 @@
 //! they do.
 
 mod approval;
+mod diff;
 mod grants;
+mod incidents;
 mod registry;
+mod suggest;

@@ -185,6 +185,10 @@ impl UserOf {
             .env("KILN_HOME", self.home.path().join("store"))
     }
 
+    pub(super) fn cargo<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Kiln {
+        self.with_home(self.workspace.cargo(arguments))
+    }
+
     pub(super) fn text(&self, path: &str) -> String {
         String::from_utf8(self.workspace.read(path)).expect("UTF-8")
     }
