@@ -88,7 +88,11 @@ pub fn suggest(
         }
         reporter.status(
             "Learnt",
-            &format!("{} grants after {} builds", learner.things.len(), round + 1),
+            &format!(
+                "what to grant, in build {}: {} so far",
+                round + 1,
+                learner.things.len()
+            ),
         );
     }
     if failures.is_empty() {
@@ -227,13 +231,15 @@ impl Observer for Listener<'_> {
             let advice = self.planned.policy.hints(&unit.package, &printed);
             let mut known: BTreeSet<Thing> = BTreeSet::new();
             for advice in advice {
-                if let Some(grant) = &advice.grant {
-                    known.extend(Thing::of_section(grant));
+                match &advice.grant {
+                    Some(grant) => known.extend(Thing::of_section(grant)),
+                    None => why = format!("{why}; {}", advice.what),
                 }
             }
             self.learnt.things.extend(known);
-            let last = printed.lines().rev().find(|line| !line.trim().is_empty());
-            if let Some(last) = last {
+            let says_something =
+                |line: &&str| !line.trim().is_empty() && !line.starts_with("note: run with");
+            if let Some(last) = printed.lines().rfind(says_something) {
                 why = format!("{why}: {}", last.trim());
             }
         }
