@@ -292,8 +292,8 @@ impl Observer for BuildView<'_> {
     fn event(&mut self, action: ActionIndex, event: ActionEvent) {
         match event {
             ActionEvent::Line(line) => self.line(action, &line),
-            ActionEvent::Explained(text) => {
-                self.explained.insert(action, text);
+            ActionEvent::Explained(explained) => {
+                self.explained.insert(action, explained.text);
             }
         }
     }

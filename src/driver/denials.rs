@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use crate::driver::Planned;
 use crate::driver::granting::system_grants;
 use crate::driver::planning::system_search;
-use crate::execute::ActionFailure;
 use crate::execute::tracing::{Amendment, Failed, Traced};
+use crate::execute::{ActionFailure, Explained};
 use crate::message::text::harmless_line;
 use crate::package::PackageId;
 use crate::plan::graph::{ActionKind, PlannedAction};
@@ -78,11 +78,13 @@ pub(super) enum Verdict {
 }
 
 impl Explainer<'_> {
-    /// What `failed` was denied, in words.
-    pub(super) fn explain(&self, failed: &Failed<'_>) -> Option<String> {
+    /// What `failed` was denied, in words, and what grants it.
+    pub(super) fn explain(&self, failed: &Failed<'_>) -> Option<Explained> {
         let explanation = self.find(failed)?;
-        (!explanation.denied.is_empty()).then(|| {
-            explanation.in_words(&self.planned.units.unit(failed.bound.planned.unit).package)
+        let package = &self.planned.units.unit(failed.bound.planned.unit).package;
+        (!explanation.denied.is_empty()).then(|| Explained {
+            text: explanation.in_words(package),
+            grants: explanation.grants(),
         })
     }
 
@@ -424,6 +426,17 @@ fn is_public(path: &str) -> bool {
 
 impl Explanation {
     /// For people.
+    /// The sections that grant what helps, or may.
+    fn grants(&self) -> Vec<String> {
+        let helpful = match self.verdict {
+            Verdict::Passes | Verdict::Untried => self.denied.len(),
+            Verdict::Further(count) => count,
+            Verdict::NotEnough => 0,
+        };
+        let denied = self.denied.iter().take(helpful);
+        denied.filter_map(|advice| advice.grant.clone()).collect()
+    }
+
     fn in_words(&self, package: &PackageId) -> String {
         let mut lines: Vec<String> = Vec::new();
         for advice in &self.denied {

@@ -138,6 +138,7 @@ impl Learner<'_> {
         let work = self.store.work_dir()?;
         let mut listener = Listener {
             planned: &planned,
+            explained: BTreeSet::new(),
             learnt: Learnt::default(),
         };
         let built = build::run(
@@ -149,6 +150,7 @@ impl Learner<'_> {
                 keep_going: true,
                 isolation: self.options.isolation,
                 hermetic: false,
+                audit: false,
                 interrupted: self.options.interrupted,
                 parameters: serde_json::Value::Null,
             },
@@ -211,24 +213,40 @@ struct Learnt {
 
 struct Listener<'a> {
     planned: &'a Planned,
+    /// Actions of which it is known what they were denied.
+    explained: BTreeSet<ActionIndex>,
     learnt: Learnt,
 }
 
 impl Observer for Listener<'_> {
     fn started(&mut self, _action: ActionIndex) {}
-    fn event(&mut self, _action: ActionIndex, _event: ActionEvent) {}
+    fn event(&mut self, action: ActionIndex, event: ActionEvent) {
+        if let ActionEvent::Explained(explained) = event {
+            let grants = explained.grants.iter();
+            let things: Vec<Thing> = grants.flat_map(|grant| Thing::of_section(grant)).collect();
+            if !things.is_empty() {
+                self.explained.insert(action);
+                self.learnt.things.extend(things);
+            }
+        }
+    }
+
     fn finished(&mut self, _action: ActionIndex, _outcome: &Outcome, _source: Source) {}
     fn progress(&mut self, _running: usize, _queued: usize) {}
 
-    fn failed(&mut self, action: ActionIndex, failure: &ActionFailure, _still_running: usize) {
-        let action = self.planned.graph.action(action);
+    fn failed(&mut self, index: ActionIndex, failure: &ActionFailure, _still_running: usize) {
+        let action = self.planned.graph.action(index);
         let unit = self.planned.units.unit(action.unit);
         let mut why = chain(failure);
         if let ActionFailure::Process(process) = failure {
             let printed = [&process.stdout, &process.stderr]
                 .map(|bytes| harmless(bytes, Styles::Strip))
                 .concat();
-            let advice = self.planned.policy.hints(&unit.package, &printed);
+            // What was traced and tried is better known than what is guessed from words.
+            let advice = match self.explained.contains(&index) {
+                true => Vec::new(),
+                false => self.planned.policy.hints(&unit.package, &printed),
+            };
             let mut known: BTreeSet<Thing> = BTreeSet::new();
             for advice in advice {
                 match &advice.grant {

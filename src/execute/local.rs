@@ -295,8 +295,8 @@ impl Executor for LocalExecutor<'_> {
                 traced: traced.as_ref(),
                 again: &again,
             };
-            if let Some(text) = explain(&failed) {
-                sink.event(ActionEvent::Explained(text));
+            if let Some(explained) = explain(&failed) {
+                sink.event(ActionEvent::Explained(explained));
             }
         }
         result

@@ -39,13 +39,22 @@ pub enum Source {
     Execution,
 }
 
+/// What an action that failed was denied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// In words.
+    pub text: String,
+    /// What would grant it, each as a section of a policy; nothing that was tried in vain.
+    pub grants: Vec<String>,
+}
+
 /// What a running action wants told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ActionEvent {
     /// A line of rustc's standard error: a JSON message, or text. Untrusted.
     Line(Vec<u8>),
-    /// What it was denied, in words; it has failed.
-    Explained(String),
+    /// What it was denied; it has failed.
+    Explained(Explained),
 }
 
 /// Whoever shows a build to its user. All calls come from one thread, in order.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::execute::Explained;
 use crate::execute::bind::BoundAction;
 use crate::execute::local::{ActionFailure, LocalExecutor};
 use crate::path::SandboxPath;
@@ -107,7 +108,7 @@ impl std::fmt::Debug for Failed<'_> {
 }
 
 /// Says what an action that failed was denied, and what to do about it.
-pub type Explain<'a> = dyn Fn(&Failed<'_>) -> Option<String> + Sync + 'a;
+pub type Explain<'a> = dyn Fn(&Failed<'_>) -> Option<Explained> + Sync + 'a;
 
 /// An action that takes longer is not run again.
 const MOST_AGAIN: Duration = Duration::from_secs(60);
