@@ -439,8 +439,7 @@ fn a_build_script_writes_among_its_sources_only_by_a_grant_and_then_to_a_copy() 
     let refused = workspace.kiln(["build"]).run();
     refused.refuses(&[
         "the build script of `scribbler v0.1.0` failed",
-        "[crate.scribbler]",
-        "write = [\".\"]",
+        "kiln policy grant scribbler --write",
     ]);
     let policy = "[crate.scribbler]\nreason = \"completions\"\nwrite = [\"completions\"]\n";
     workspace.write("kiln.toml", policy);
