@@ -88,11 +88,12 @@ pub(super) fn grant(
             let value = context.variables.get(name)?;
             Some((name.clone(), value.clone()))
         });
-        let fixed = grants
+        let environment = passed_on.collect();
+        let settings = grants
             .set_env
             .iter()
-            .map(|(name, (value, _))| (name.clone(), value.clone()));
-        let environment = passed_on.chain(fixed).collect();
+            .map(|(name, (value, _))| (name.clone(), value.clone()))
+            .collect();
         reasons.insert(package.clone(), in_words(&grants));
         let search_path = system.path_variable(search);
         packages.insert(
@@ -101,6 +102,7 @@ pub(super) fn grant(
                 system,
                 search_path,
                 environment,
+                settings,
                 scratch: grants.write.keys().cloned().collect(),
             },
         );

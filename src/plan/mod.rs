@@ -129,10 +129,23 @@ pub struct Granted {
     pub system: SystemTree,
     /// `PATH` of the programs in it.
     pub search_path: String,
-    /// Variables and their values.
+    /// Variables that are passed on, with their values.
     pub environment: BTreeMap<String, String>,
+    /// Variables that policy sets. `$OUT_DIR` in a value is the directory of the package's build script.
+    pub settings: BTreeMap<String, String>,
     /// Paths below the package that the build script may write to, `.` for all of it.
     pub scratch: Vec<String>,
+}
+
+impl Granted {
+    /// The variables of an action, beside those of every action. `out_dir` is that of the package's build script.
+    fn variables(&self, out_dir: &str) -> impl Iterator<Item = (String, String)> {
+        let set = self
+            .settings
+            .iter()
+            .map(move |(name, value)| (name.clone(), value.replace("$OUT_DIR", out_dir)));
+        self.environment.clone().into_iter().chain(set)
+    }
 }
 
 /// Why a graph cannot be planned.

@@ -263,7 +263,7 @@ impl Planner<'_> {
             search_path,
         );
         if let Some(granted) = granted {
-            environment.extend(granted.environment.clone());
+            environment.extend(granted.variables(out_dir.as_str()));
         }
         inputs.sort_by(|left, right| left.at.cmp(&right.at));
         Ok(PlannedAction {

@@ -150,6 +150,10 @@ fn wrong_variable(name: &str) -> Option<&'static str> {
         "NUM_JOBS", "PROFILE",
     ];
     let families = ["LD_", "CARGO_", "DEP_", "GLIBC_TUNABLES", "KILN_"];
+    // Cargo reads it, and hands it on to build scripts, and sets it for none.
+    if name == "CARGO_TARGET_DIR" {
+        return None;
+    }
     (own.contains(&name) || families.iter().any(|family| name.starts_with(family)))
         .then_some("kiln sets it itself, or it would steer the programs that kiln runs")
 }

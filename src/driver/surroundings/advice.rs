@@ -42,10 +42,17 @@ impl Planned {
                     None if word.starts_with('/') => continue,
                     None => vec![resolve(&own_parts, word), resolve(&[], word)],
                 };
-                wanted.extend(found.into_iter().flatten().filter(|path| {
+                // Where it really is: a link in the package may lead out of it.
+                let real = |path: String| {
+                    let real = workspace.root.join(&path).canonicalize().ok()?;
+                    let real = real.strip_prefix(&workspace.root).ok()?.to_str()?;
+                    Some(real.to_owned())
+                };
+                let found = found.into_iter().flatten().filter_map(real);
+                wanted.extend(found.filter(|path| {
                     let inside = path.starts_with(&format!("{own}/"));
                     let around = own == *path || own.starts_with(&format!("{path}/"));
-                    !inside && !around && workspace.root.join(path).exists()
+                    !inside && !around
                 }));
             }
         }

@@ -346,10 +346,15 @@ impl<'a> Search<'a> {
             search.look_at(&path, &mut links);
         }
         // A link within what is seen leads to something that is to be seen as well, if anything is seen at all.
+        // There may be more links where it leads.
         if everything && !search.named.is_empty() {
-            for link in links {
-                if !search.surrounds(&link) {
-                    search.named.insert(link);
+            while let Some(link) = links.pop() {
+                let inside = link.starts_with(&format!("{own}/"));
+                if !inside && !search.surrounds(&link) && search.named.insert(link.clone()) {
+                    search.look_at(&link, &mut links);
+                    while let Some(path) = search.waiting.pop() {
+                        search.look_at(&path, &mut links);
+                    }
                 }
             }
         }
