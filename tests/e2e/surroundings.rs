@@ -129,7 +129,7 @@ fn without_a_word_of_the_user_members_see_documents_only() {
         assert_eq!(refused.code, Some(101), "{refused}");
         refused.says(&[
             "couldn't read",
-            &format!("workspace = [\"{path}\"]"),
+            &format!("--workspace {path}"),
             "references = true",
         ]);
     }
@@ -189,7 +189,9 @@ fn what_text_names_in_part_takes_a_grant() {
     ]);
     let refused = workspace.kiln(["build"]).run();
     assert_eq!(refused.code, Some(101));
-    refused.says(&[&format!("[crate.{name}]"), "workspace = [\"schema/a.txt\"]"]);
+    refused.says(&[&format!(
+        "kiln policy grant {name} --workspace schema/a.txt"
+    )]);
     let policy =
         |paths: &str| format!("[crate.{name}]\nworkspace = [{paths}]\nreason = \"a schema\"\n");
     workspace.write("kiln.toml", &policy("\"schema\""));
