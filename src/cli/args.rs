@@ -254,6 +254,18 @@ pub struct HermeticArgs {
     /// The layers of the sandbox: `full` (namespaces, Landlock, seccomp), `landlock` (without namespaces), `auto`
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t)]
     pub isolation: IsolationChoice,
+    /// Refuse to build unless every layer of this isolation works here with nothing missing
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub require_isolation: Option<RequiredIsolation>,
+}
+
+/// `--require-isolation`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RequiredIsolation {
+    /// Namespaces, seccomp, and a Landlock that holds signals in.
+    Full,
+    /// Landlock and seccomp: what any isolation has.
+    Landlock,
 }
 
 /// `--isolation`

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use crate::cli::args::{BuildArgs, CompileArgs, IsolationChoice};
+use crate::cli::args::{BuildArgs, CompileArgs, HermeticArgs, IsolationChoice, RequiredIsolation};
 use crate::cli::cache::describe;
 use crate::cli::observe::BuildView;
 use crate::cli::report::FetchView;
@@ -61,7 +61,7 @@ impl<'a> Compilation<'a> {
     ) -> Result<Self, DriverError> {
         let started = Instant::now();
         let format = message_format(&arguments.message_format)?;
-        let isolation = isolation(arguments.hermetic.isolation)?;
+        let isolation = isolation(&arguments.hermetic)?;
         let store = Arc::new(Store::open(&context.home)?);
         let options = PlanOptions {
             layout: layout(context, shell, isolation)?,
@@ -316,9 +316,20 @@ pub(super) fn message_format(given: &[String]) -> Result<MessageFormat, DriverEr
     })
 }
 
-/// The layers that the choice comes to on this machine.
-pub(super) fn isolation(choice: IsolationChoice) -> Result<Isolation, DriverError> {
-    Ok(match choice {
+/// The layers that the choice comes to on this machine; an error if they are not those that are required.
+pub(super) fn isolation(arguments: &HermeticArgs) -> Result<Isolation, DriverError> {
+    if arguments.require_isolation == Some(RequiredIsolation::Full) {
+        if arguments.isolation == IsolationChoice::Landlock {
+            return Err(DriverError::Request {
+                message: "`--isolation landlock` is less than `--require-isolation full`"
+                    .to_owned(),
+                help: Some("leave one of the two out".to_owned()),
+            });
+        }
+        crate::sandbox::require_everything()?;
+        return Ok(Isolation::Full);
+    }
+    Ok(match arguments.isolation {
         IsolationChoice::Full => Isolation::Full,
         IsolationChoice::Landlock => Isolation::Landlock,
         IsolationChoice::Auto => crate::sandbox::best_isolation()?,

@@ -43,7 +43,7 @@ pub(super) fn install(
     );
     request.platforms.extend(arguments.target.clone());
     configure(context, &mut request);
-    let isolation = isolation(arguments.hermetic.isolation)?;
+    let isolation = isolation(&arguments.hermetic)?;
     let jobs = jobs(context, arguments.jobs.as_deref())?;
     let store = Arc::new(Store::open(&context.home)?);
     let mut view = FetchView::new(shell);

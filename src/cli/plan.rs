@@ -43,7 +43,7 @@ pub(super) fn plan(
         shell.line(&json);
         return Ok(ExitCode::SUCCESS);
     }
-    let isolation = isolation(arguments.build.hermetic.isolation)?;
+    let isolation = isolation(&arguments.build.hermetic)?;
     let options = PlanOptions {
         layout: layout(context, shell, isolation)?,
         rustc_json: format.rustc_json(),

@@ -123,15 +123,18 @@ pub enum ActionFailure {
     /// The process failed: an ordinary result, such as a compiler's error.
     #[error("the process ended with {}", .0.status)]
     Process(FailedProcess),
-    /// The action ran longer than it may.
-    #[error("the action was ended after {seconds} s, its wall-clock limit")]
-    TimedOut {
+    /// The action used more of something than it may.
+    #[error("the action was ended: it {what}, its limit `{limit}` is {most}")]
+    Limit {
+        /// The package, for what to do about it.
+        package: String,
+        /// What it did.
+        what: &'static str,
+        /// The limit's name in `kiln.toml`.
+        limit: &'static str,
         /// The limit.
-        seconds: u64,
+        most: u64,
     },
-    /// The action printed more than it may.
-    #[error("the action was ended because it printed more than it may")]
-    TooMuchOutput,
     /// A declared output is not there.
     #[error("the action ended well but did not leave its declared output `{name}`")]
     MissingOutput {
@@ -198,11 +201,15 @@ impl ActionFailure {
             ActionFailure::Sandbox(error) => error.help(),
             ActionFailure::Store(error) => error.help(),
             ActionFailure::Directives(error) => error.help(),
-            ActionFailure::TimedOut { .. } | ActionFailure::TooMuchOutput => Some(
-                "raise it in `kiln.toml` if the action really needs that: `[crate.NAME]` with `limits = { wall-seconds = 14400 }` \
-                 (or `output-bytes`)"
-                    .to_owned(),
-            ),
+            ActionFailure::Limit {
+                package,
+                limit,
+                most,
+                ..
+            } => Some(format!(
+                "raise it in `kiln.toml` if the action really needs that: `[crate.{package}]` with `limits = {{ {limit} = {} }}`",
+                most.saturating_mul(2)
+            )),
             ActionFailure::SteersTool { .. } => Some(
                 "look at what the crate wants by that; kiln passes variables on that a crate reads with `env!`, and no \
                  others"
@@ -358,14 +365,8 @@ impl LocalExecutor<'_> {
             kept: stderr,
             announced,
         } = stderr.finish()?;
-        match end.ended {
-            Ended::TimedOut => {
-                return Err(ActionFailure::TimedOut {
-                    seconds: end.wall.as_secs(),
-                });
-            }
-            Ended::TooMuchOutput => return Err(ActionFailure::TooMuchOutput),
-            Ended::Itself | Ended::Cancelled => {}
+        if let Some(broken) = broken_limit(bound, &end) {
+            return Err(broken);
         }
         if !end.success() {
             let status = describe_status(end.status);
@@ -513,13 +514,23 @@ impl LocalExecutor<'_> {
             end
         })
         .map_err(ActionFailure::Sandbox)?;
-        match end.ended {
-            _ if interrupted.load(Ordering::Relaxed) => Err(ActionFailure::Interrupted),
-            Ended::TimedOut => Err(ActionFailure::TimedOut {
-                seconds: end.wall.as_secs(),
-            }),
-            Ended::TooMuchOutput => Err(ActionFailure::TooMuchOutput),
-            Ended::Itself | Ended::Cancelled => Ok(end.status),
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(ActionFailure::Interrupted);
+        }
+        match broken_limit(bound, &end) {
+            Some(broken) => Err(broken),
+            None => Ok(end.status),
+        }
+    }
+
+    /// Bounds on what a directory that is kept may hold: policy's for the package, or the usual ones.
+    fn capture_limits(&self, bound: &BoundAction<'_>) -> CaptureLimits {
+        let own = (self.limits)(bound.planned.unit);
+        let usual = CaptureLimits::default();
+        CaptureLimits {
+            file_bytes: own.file_size_bytes.unwrap_or(usual.file_bytes),
+            total_bytes: own.written_bytes.unwrap_or(usual.total_bytes),
+            ..usual
         }
     }
 
@@ -568,12 +579,48 @@ impl LocalExecutor<'_> {
             Outputs::OutDir | Outputs::Directory => {
                 outcome.directory = Some(
                     self.store
-                        .capture_directory(out, &CaptureLimits::default())?,
+                        .capture_directory(out, &self.capture_limits(bound))?,
                 );
             }
         }
         Ok(outcome)
     }
+}
+
+/// The limit that an action was ended for, if it was.
+fn broken_limit(bound: &BoundAction<'_>, end: &crate::sandbox::Outcome) -> Option<ActionFailure> {
+    let limits = end.enforced.limits();
+    let (what, limit, most) = match end.ended {
+        Ended::Itself | Ended::Cancelled => return None,
+        Ended::TimedOut => (
+            "ran for too long (seconds)",
+            "wall-seconds",
+            limits.wall_seconds,
+        ),
+        Ended::TooMuchOutput => ("printed too much", "output-bytes", limits.output_bytes),
+        Ended::TooMuchMemory => (
+            "took too much memory, its processes together (never more than seven eighths of the machine's)",
+            "memory-bytes",
+            limits.memory_bytes,
+        ),
+        Ended::TooManyProcesses => (
+            "had too many processes and threads",
+            "processes",
+            limits.processes,
+        ),
+        Ended::TooMuchWritten => (
+            "wrote too much, or too deep, into its directories",
+            "written-bytes",
+            limits.written_bytes,
+        ),
+    };
+    let label = &bound.planned.label;
+    Some(ActionFailure::Limit {
+        package: label.split(' ').next().unwrap_or(label).to_owned(),
+        what,
+        limit,
+        most: most.unwrap_or_default(),
+    })
 }
 
 /// What was declared has been taken: there is to be nothing else.
@@ -626,6 +673,14 @@ pub fn describe_status(status: Status) -> String {
     match status {
         Status::Exited(code) => format!("exit status {code}"),
         Status::Signaled(number) => match nix::sys::signal::Signal::try_from(number) {
+            Ok(nix::sys::signal::Signal::SIGXFSZ) => {
+                format!(
+                    "signal {number} (SIGXFSZ): a file larger than `file-size-bytes` of its limits"
+                )
+            }
+            Ok(nix::sys::signal::Signal::SIGXCPU) => {
+                format!("signal {number} (SIGXCPU): more time than `cpu-seconds` of its limits")
+            }
             Ok(signal) => format!("signal {number} ({signal})"),
             Err(_) => format!("signal {number}"),
         },

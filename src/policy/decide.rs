@@ -190,6 +190,8 @@ fn widen(mine: &mut Limits, theirs: &Limits) {
         (&mut mine.file_size_bytes, theirs.file_size_bytes),
         (&mut mine.open_files, theirs.open_files),
         (&mut mine.processes, theirs.processes),
+        (&mut mine.written_bytes, theirs.written_bytes),
+        (&mut mine.tmp_bytes, theirs.tmp_bytes),
         (&mut mine.wall_seconds, theirs.wall_seconds),
         (&mut mine.output_bytes, theirs.output_bytes),
     ] {

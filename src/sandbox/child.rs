@@ -9,7 +9,7 @@
 //! `no_new_privs`, Landlock, seccomp, execve. Each layer is set up while the ones after it do not yet forbid it.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::network::Network;
@@ -197,7 +197,7 @@ pub(super) struct Plan {
     /// Further descriptors and their numbers, likewise.
     pub(super) descriptors: Vec<(OwnedFd, RawFd)>,
     /// The write end for a [`Failure`]; the parent closes its own once the child is there.
-    pub(super) status: Option<OwnedFd>,
+    pub(super) status: sys::Number,
     /// The number of its read end, which the parent alone is to hold.
     pub(super) status_read: RawFd,
     /// The working directory.
@@ -249,6 +249,8 @@ pub(super) struct Supervision {
     pub(super) keep: Vec<RawFd>,
     /// The supervisor's child's stack.
     pub(super) stack: sys::Stack,
+    /// Whether the supervisor has a copy of kiln's memory, and does not share it.
+    pub(super) copied: bool,
 }
 
 /// Waits until the tracer has this process, if there is to be one. If it is gone instead, what follows fails.
@@ -265,9 +267,7 @@ pub(super) fn run(plan: &Plan) -> i32 {
         wait_for_tracer(plan);
     }
     let Err(failure) = set_up_and_execute(plan);
-    if let Some(status) = &plan.status {
-        report(status.as_fd(), failure);
-    }
+    report(plan.status.as_fd(), failure);
     127
 }
 
@@ -283,6 +283,8 @@ fn set_up_and_execute(plan: &Plan) -> Result<Never, Failure> {
     sys::reset_signal_handlers();
     sys::umask(0o022);
     sys::setsid().at(Step::Session)?;
+    // Where memory runs out, it is to be the action that ends. Without a /proc it is not.
+    let _ = write_file(c"/proc/self/oom_score_adj", c"500");
     if let Some(view) = &plan.view {
         enter_view(view)?;
     }
@@ -402,14 +404,11 @@ fn write_file(path: &std::ffi::CStr, line: &std::ffi::CStr) -> SysResult {
 
 /// The parent may have died before its death would be told. Then nobody reads the status pipe any more.
 fn stop_without_parent(plan: &Plan) -> SysResult {
-    let Some(status) = &plan.status else {
-        return Ok(());
-    };
     if plan.supervision.is_none() {
         sys::close_numbers(plan.status_read, plan.status_read)?;
     }
     let mut fds = [libc::pollfd {
-        fd: status.as_raw_fd(),
+        fd: plan.status.0,
         events: 0,
         revents: 0,
     }];

@@ -15,8 +15,10 @@
 //! - Without namespaces, `stat` and the like tell what exists on the host, and the machine's real names and ids are seen.
 //! - The kernel applies no limit on the number of processes to the host's root. A fork bomb that root runs is bounded by
 //!   the wall clock alone (and ends with it).
-//! - A tmpfs at `/tmp` may take as much memory as the kernel lets one take, half of it. A directory of the caller's own
-//!   ([`request::Request::tmp`]) takes disk instead.
+//! - A tmpfs at `/tmp` takes memory, up to its limit. A directory of the caller's own ([`request::Request::tmp`]) takes
+//!   disk instead.
+//! - Memory, processes and what is written are looked at five times a second: what comes and goes in between is bounded by
+//!   the kernel's limits for each process only, and so is what is written to files that have no name any more.
 //! - The clock, the processor's features and the kernel's release are seen as they are.
 //! - Before Landlock's ABI 6 (Linux 6.12) and without namespaces, leftovers are killed one by one: a process that does
 //!   nothing but fork and end can keep the supervisor busy, and the caller waiting.
@@ -37,11 +39,12 @@ mod supervisor;
 mod sys;
 pub mod trace;
 mod view;
+mod watch;
 
 pub use confine::confine_self;
 pub use enforced::Enforced;
 pub use error::{Layer, SandboxError};
-pub use probe::{LayerProbe, Probe, best_isolation, probe};
+pub use probe::{LayerProbe, Probe, best_isolation, probe, require_everything};
 pub use profile::{ProfileError, SandboxProfile};
 pub use request::{Access, Isolation, Limits, Mount, Network, Request};
 pub use running::{Canceller, Ended, Outcome, Output, Running, Status, Stream};

@@ -91,6 +91,27 @@ pub fn best_isolation() -> Result<Isolation, SandboxError> {
     })
 }
 
+/// That every layer works here, with nothing of it missing: namespaces, seccomp, and a Landlock that holds signals and
+/// abstract sockets in. An error says which is not there.
+pub fn require_everything() -> Result<(), SandboxError> {
+    everything(ruleset::kernel_abi()?)?;
+    seccomp()?;
+    namespaces()
+}
+
+fn everything(abi: ABI) -> Result<(), SandboxError> {
+    if ruleset::scopes_signals(abi) {
+        return Ok(());
+    }
+    let lacks =
+        format!("ABI {abi} does not hold signals and abstract sockets in, ABI 6 (Linux 6.12) does");
+    Err(SandboxError::Layer {
+        layer: Layer::Landlock,
+        step: "requiring all of it".to_owned(),
+        source: lacks.into(),
+    })
+}
+
 fn landlock() -> LayerProbe {
     let abi = ruleset::kernel_abi();
     let advice = match &abi {
@@ -152,6 +173,12 @@ fn explain(failure: Failure, view: &View) -> SandboxError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_old_landlock_is_not_everything() {
+        assert!(everything(ABI::V5).is_err());
+        assert!(everything(ABI::V6).is_ok());
+    }
 
     #[test]
     fn what_is_found_works() {

@@ -68,7 +68,8 @@ pub struct Mount {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Limits {
-    /// Address space of one process, bytes.
+    /// Memory of all its processes together, bytes, and never more than seven eighths of the machine's; and what one of
+    /// them can ask for (`RLIMIT_DATA`). A private tmp that is memory counts by itself.
     pub memory_bytes: Option<u64>,
     /// CPU time of one process, seconds.
     pub cpu_seconds: Option<u64>,
@@ -76,9 +77,12 @@ pub struct Limits {
     pub file_size_bytes: Option<u64>,
     /// Open descriptors of one process.
     pub open_files: Option<u64>,
-    /// Processes and threads: of the action under [`Isolation::Full`], of the user otherwise. The kernel does not apply
-    /// it to the host's root.
+    /// Processes and threads of the action at one time.
     pub processes: Option<u64>,
+    /// What may lie at one time in the directories that it writes to, bytes of the disk.
+    pub written_bytes: Option<u64>,
+    /// Size of a private tmp that is memory, bytes.
+    pub tmp_bytes: Option<u64>,
     /// Wall-clock time of the action, seconds.
     pub wall_seconds: Option<u64>,
     /// What it may print, bytes, both streams together; more is an error.
@@ -95,6 +99,8 @@ impl Limits {
             file_size_bytes: self.file_size_bytes.or(base.file_size_bytes),
             open_files: self.open_files.or(base.open_files),
             processes: self.processes.or(base.processes),
+            written_bytes: self.written_bytes.or(base.written_bytes),
+            tmp_bytes: self.tmp_bytes.or(base.tmp_bytes),
             wall_seconds: self.wall_seconds.or(base.wall_seconds),
             output_bytes: self.output_bytes.or(base.output_bytes),
         }

@@ -1,6 +1,7 @@
 //! A confined process while it runs, and what came of it.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +11,7 @@ use super::enforced::Enforced;
 use super::error::SandboxError;
 use super::supervisor::Report;
 use super::sys::{self, Errno, Waited};
+use super::watch::Watch;
 
 /// Which of its two streams a process wrote to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +42,24 @@ pub enum Ended {
     TooMuchOutput,
     /// Somebody asked for it: [`Canceller::cancel`].
     Cancelled,
+    /// All its processes together took more memory than they may.
+    TooMuchMemory,
+    /// It had more processes and threads than it may.
+    TooManyProcesses,
+    /// It wrote more than it may.
+    TooMuchWritten,
+}
+
+impl Ended {
+    const ALL: [Ended; 7] = [
+        Ended::Itself,
+        Ended::TimedOut,
+        Ended::TooMuchOutput,
+        Ended::Cancelled,
+        Ended::TooMuchMemory,
+        Ended::TooManyProcesses,
+        Ended::TooMuchWritten,
+    ];
 }
 
 /// What came of a process.
@@ -145,12 +165,7 @@ struct Shared {
 
 impl Shared {
     fn end(&self, why: Ended) {
-        let code = match why {
-            Ended::Itself => 0,
-            Ended::TimedOut => 1,
-            Ended::TooMuchOutput => 2,
-            Ended::Cancelled => 3,
-        };
+        let code = why as u8;
         // The first reason is the reason.
         let _ = self
             .why
@@ -159,12 +174,8 @@ impl Shared {
     }
 
     fn why(&self) -> Ended {
-        match self.why.load(Ordering::Relaxed) {
-            0 => Ended::Itself,
-            1 => Ended::TimedOut,
-            2 => Ended::TooMuchOutput,
-            _ => Ended::Cancelled,
-        }
+        let code = usize::from(self.why.load(Ordering::Relaxed));
+        Ended::ALL.get(code).copied().unwrap_or(Ended::Cancelled)
     }
 }
 
@@ -193,6 +204,8 @@ pub struct Running {
     reaped: bool,
     /// Who waits for it in the kernel's sense, where that is a tracer: it tells here how it ended.
     waiter: Option<Receiver<Waited>>,
+    /// What it is held to all together.
+    watch: Watch,
 }
 
 impl Running {
@@ -206,7 +219,9 @@ impl Running {
         deadline: Option<Instant>,
         most_output: Option<u64>,
         enforced: Enforced,
+        directories: Vec<PathBuf>,
     ) -> Self {
+        let watch = Watch::new(pid, enforced.limits(), directories);
         Self {
             pid,
             shared: Arc::new(Shared {
@@ -221,6 +236,7 @@ impl Running {
             enforced,
             reaped: false,
             waiter: None,
+            watch,
         }
     }
 
@@ -317,7 +333,7 @@ impl Running {
             status,
             // Who ended by itself just before being killed did end by itself.
             ended: match (status, self.shared.why()) {
-                (Status::Exited(_), Ended::TimedOut | Ended::Cancelled) => Ended::Itself,
+                (Status::Exited(_), why) if why != Ended::TooMuchOutput => Ended::Itself,
                 (_, why) => why,
             },
             wall,
@@ -344,7 +360,7 @@ impl Running {
     }
 
     /// Waits for an event: stdout, stderr, the process's end. Ends the process when its time is up.
-    fn poll(&self, open: &[bool; 2]) -> Result<[bool; 3], SandboxError> {
+    fn poll(&mut self, open: &[bool; 2]) -> Result<[bool; 3], SandboxError> {
         let entry = |fd: Option<&OwnedFd>| libc::pollfd {
             // The kernel skips negative numbers.
             fd: fd.map_or(-1, AsRawFd::as_raw_fd),
@@ -357,13 +373,15 @@ impl Running {
             entry(self.shared.ender.process()),
         ];
         loop {
-            let left = match self.deadline {
-                Some(deadline) if self.shared.why() == Ended::Itself => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        self.shared.end(Ended::TimedOut);
+            let left = match self.shared.why() {
+                Ended::Itself => {
+                    if let Some(why) = self.look() {
+                        self.shared.end(why);
                         continue;
                     }
+                    let next = self.watch.due();
+                    let next = self.deadline.map_or(next, |deadline| deadline.min(next));
+                    let left = next.saturating_duration_since(Instant::now());
                     // Rounded up, so as not to spin through the last millisecond.
                     i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX)
                 }
@@ -380,6 +398,14 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// Why it has to end now, if it has to.
+    fn look(&mut self) -> Option<Ended> {
+        if self.deadline.is_some_and(|end| Instant::now() >= end) {
+            return Some(Ended::TimedOut);
+        }
+        self.watch.look()
     }
 
     fn reap(&mut self) -> Result<Waited, SandboxError> {

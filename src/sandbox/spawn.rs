@@ -4,8 +4,10 @@
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicI32;
-use std::sync::{Mutex, OnceLock};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use landlock::{ABI, AccessFs, BitFlags};
@@ -18,7 +20,7 @@ use super::request::{Access, Isolation, Limits, Network as NetworkAccess, Reques
 use super::ruleset::{self, Grant};
 use super::running::{Ender, Running};
 use super::supervisor;
-use super::sys::{self, Errno, Memory, SignalsBlocked, Stack, StringArray};
+use super::sys::{self, Errno, Memory, SignalsBlocked, Stack, StringArray, Waited};
 use super::trace::{Seized, Tracer};
 use super::view::{self, Opened};
 
@@ -109,7 +111,7 @@ pub(super) fn spawn_with(
     let (view, late_rules) = match request.isolation {
         Isolation::Landlock => (None, Vec::new()),
         Isolation::Full => {
-            let steps = view::steps(&request, &mounts, tmp.as_ref(), &devices)?;
+            let steps = view::steps(&request, &mounts, tmp.as_ref(), &devices, limits.tmp_bytes)?;
             let view = new_view(steps, network)?;
             (Some(view), late_rules(abi, network, tmp.is_none()))
         }
@@ -119,6 +121,7 @@ pub(super) fn spawn_with(
         Isolation::Full => &request.profile.filters().allow,
         Isolation::Landlock => request.profile.filters().beside_landlock(abi),
     };
+    let told = above(status.as_fd())?;
     let mut plan = Plan {
         drops: Drops {
             groups: view.is_none() && may_drop_groups(),
@@ -130,7 +133,7 @@ pub(super) fn spawn_with(
             .iter()
             .map(|(fd, target)| Ok((above(fd.as_fd())?, *target)))
             .collect::<Result<_, SandboxError>>()?,
-        status: Some(above(status.as_fd())?),
+        status: sys::Number(told.as_raw_fd()),
         status_read: status_read.as_raw_fd(),
         cwd: c_text(request.cwd.as_str())?,
         limits: kernel_limits(&limits, request.isolation)?,
@@ -163,12 +166,22 @@ pub(super) fn spawn_with(
         None => None,
     };
 
+    let writable: Vec<PathBuf> = mounts
+        .iter()
+        .filter(|mount| mount.access == Access::Write && mount.directory)
+        .chain(&tmp)
+        .map(|mount| mount.host.clone())
+        .collect();
     let started = Instant::now();
-    let (pid, ender) = match request.isolation {
-        Isolation::Full => match (&plan.view, &plan.status) {
-            (Some(view), Some(status)) => full(&plan, view, status)?,
-            _ => (-1, Ender::Nothing),
-        },
+    let mut waiter = None;
+    let (plan, (pid, ender)) = match request.isolation {
+        Isolation::Full => {
+            let started = match &plan.view {
+                Some(view) => full(&plan, view, &told)?,
+                None => (-1, Ender::Nothing),
+            };
+            (Arc::new(plan), started)
+        }
         Isolation::Landlock => {
             let writable = mounts
                 .iter()
@@ -177,7 +190,10 @@ pub(super) fn spawn_with(
                 .map(|mount| view::c_path(&mount.host))
                 .collect::<Result<_, _>>()?;
             let judge = request.profile.filters().judge.clone();
-            supervised(&mut plan, abi, judge, writable, &above)?
+            let ends = supervision(&mut plan, abi, judge, writable, &above)?;
+            let plan = Arc::new(plan);
+            let started = supervised(&plan, ends, &mut waiter)?;
+            (plan, started)
         }
     };
     let mut running = Running::new(
@@ -189,8 +205,12 @@ pub(super) fn spawn_with(
         timeout.and_then(|timeout| started.checked_add(timeout)),
         limits.output_bytes,
         Enforced::new(request.isolation, network, request.profile, abi, &limits),
+        writable,
     );
-    drop(plan.status.take());
+    if let Some(ended) = waiter {
+        running.is_waited_for_by(ended);
+    }
+    drop(told);
     let mut lost = None;
     if let (Some(tracer), Some(gate)) = (&mut tracer, gate)
         && pid > 0
@@ -299,14 +319,20 @@ pub(super) fn no_namespaces(errno: Errno) -> SandboxError {
     }
 }
 
-/// The process is the child of a supervisor, which outlives the clone and so needs memory of its own.
-fn supervised(
+/// The parent's ends of the pipes to a supervisor: what it lives by, and where it tells the outcome.
+struct SupervisorsEnds {
+    lifeline: OwnedFd,
+    result: OwnedFd,
+}
+
+/// Completes `plan` with what a supervisor needs.
+fn supervision(
     plan: &mut Plan,
     abi: ABI,
     judge: Option<seccompiler::BpfProgram>,
     writable: Vec<CString>,
     above: &impl Fn(BorrowedFd<'_>) -> Result<OwnedFd, SandboxError>,
-) -> Result<(libc::pid_t, Ender), SandboxError> {
+) -> Result<SupervisorsEnds, SandboxError> {
     let (lifeline_read, lifeline) = pipe("making a pipe")?;
     let (result, result_write) = pipe("making a pipe")?;
     let supervision = Supervision {
@@ -325,36 +351,68 @@ fn supervised(
         writable,
         keep: Vec::new(),
         stack: Stack::new(STACK_BYTES).map_err(start("mapping a stack"))?,
+        copied: plan.seized.is_some(),
     };
-    drop((lifeline_read, result_write));
     let mut keep: Vec<i32> = plan
         .standard
         .iter()
         .chain(plan.descriptors.iter().map(|(fd, _)| fd))
-        .chain(&plan.status)
         .chain([&plan.ruleset, &supervision.lifeline, &supervision.result])
         .chain(supervision.signals.as_ref().map(|(fd, _)| fd))
         .map(AsRawFd::as_raw_fd)
+        .chain([plan.status.0])
         .collect();
     keep.sort_unstable();
     plan.supervision = Some(Supervision {
         keep,
         ..supervision
     });
+    Ok(SupervisorsEnds { lifeline, result })
+}
 
+/// The process is the child of a supervisor, which lives as long. Where that shares this program's memory, a thread waits
+/// for it, and `waiter` is where it tells how it ended.
+fn supervised(
+    plan: &Arc<Plan>,
+    ends: SupervisorsEnds,
+    waiter: &mut Option<Receiver<Waited>>,
+) -> Result<(libc::pid_t, Ender), SandboxError> {
     let stack = Stack::new(STACK_BYTES).map_err(start("mapping a stack"))?;
-    let cloned = {
+    let (pid, process) = if plan.seized.is_some() {
         let _blocked = SignalsBlocked::new().map_err(start("blocking signals"))?;
-        sys::clone_with(0, Memory::Copied, &stack, supervisor::run, &*plan)
+        let pid = sys::clone_with(0, Memory::Copied, &stack, supervisor::run, &**plan)
+            .map_err(start("clone"))?;
+        (pid, handle(pid)?)
+    } else {
+        let (started, theirs) = pipe("making a pipe")?;
+        let (told, ended) = std::sync::mpsc::channel();
+        let plan = Arc::clone(plan);
+        let wait = move || {
+            let waited = SignalsBlocked::new()
+                .and_then(|_blocked| sys::clone_beside(&stack, supervisor::run, &*plan, theirs));
+            // With it go the last of its descriptors, so that nobody waits for what they would still tell.
+            drop(plan);
+            if let Ok(waited) = waited {
+                let _ = told.send(waited);
+            }
+        };
+        std::thread::Builder::new()
+            .name("kiln-waiter".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(wait)
+            .map_err(|source| SandboxError::Start {
+                step: "starting a thread",
+                source,
+            })?;
+        *waiter = Some(ended);
+        sys::read_started(started.as_fd()).map_err(start("clone"))?
     };
-    let pid = cloned.map_err(start("clone"))?;
-    let process = handle(pid)?;
     Ok((
         pid,
         Ender::Supervisor {
-            lifeline: Mutex::new(Some(lifeline)),
+            lifeline: Mutex::new(Some(ends.lifeline)),
             process,
-            result,
+            result: ends.result,
         },
     ))
 }
@@ -623,7 +681,7 @@ fn environment(request: &Request<'_>) -> Result<Vec<CString>, SandboxError> {
 
 fn limit_name(resource: u32) -> &'static str {
     match resource {
-        libc::RLIMIT_AS => "RLIMIT_AS",
+        libc::RLIMIT_DATA => "RLIMIT_DATA",
         libc::RLIMIT_CPU => "RLIMIT_CPU",
         libc::RLIMIT_FSIZE => "RLIMIT_FSIZE",
         libc::RLIMIT_NOFILE => "RLIMIT_NOFILE",
@@ -646,7 +704,7 @@ pub(super) fn kernel_limits(
     };
     let wanted = [
         (libc::RLIMIT_CORE, Some(0)),
-        (libc::RLIMIT_AS, limits.memory_bytes),
+        (libc::RLIMIT_DATA, limits.memory_bytes),
         (libc::RLIMIT_CPU, limits.cpu_seconds),
         (libc::RLIMIT_FSIZE, limits.file_size_bytes),
         (libc::RLIMIT_NOFILE, limits.open_files),

@@ -11,8 +11,10 @@
 //! what the action may write. It works on its own copy of the arguments and on an open file, so nothing can be swapped
 //! between judging and doing.
 //!
-//! The supervisor is a fork of kiln's process that never calls execve: like the child it allocates nothing and takes no
-//! lock. It ends when the action does, when kiln closes the lifeline, or when kiln dies, which closes it, too.
+//! The supervisor is a process that shares kiln's memory and nothing else, so that starting it costs the same however much
+//! memory kiln has in use; traced, it has a copy. It never calls execve, and like the child it allocates nothing, takes no
+//! lock and changes nothing in that memory but its own stack and the listener's number. It ends when the action does,
+//! when kiln closes the lifeline, or when kiln dies, which closes it, too.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -95,9 +97,7 @@ pub(super) fn run(plan: &Plan) -> i32 {
             0
         }
         Err(failure) => {
-            if let Some(status) = &plan.status {
-                child::report(status.as_fd(), failure);
-            }
+            child::report(plan.status.as_fd(), failure);
             126
         }
     }
@@ -110,8 +110,10 @@ fn supervise(plan: &Plan, supervision: &Supervision) -> Result<Report, Failure> 
     let _ = sys::set_name(c"kiln-supervisor");
     sys::setsid().at_index(Step::Supervisor, 1)?;
     sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).at_index(Step::Supervisor, 2)?;
-    // It holds a copy of kiln's memory: nobody is to look into it.
-    sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).at_index(Step::Supervisor, 3)?;
+    if supervision.copied {
+        // What it holds is of no use to anybody. Memory that it shares is kiln's to say this of.
+        sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).at_index(Step::Supervisor, 3)?;
+    }
     child::drop_privileges(&plan.drops)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).at_index(Step::Supervisor, 4)?;
     let scoped = match &supervision.signals {

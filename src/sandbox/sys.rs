@@ -12,7 +12,7 @@
 )]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 pub(super) mod ptrace;
@@ -58,6 +58,11 @@ pub(super) struct Stack {
     base: *mut c_void,
     length: usize,
 }
+
+// SAFETY: the mapping belongs to the value alone, whichever thread holds it; it is used through `clone` only.
+unsafe impl Send for Stack {}
+// SAFETY: as above; a shared reference gives no access to the memory but its address.
+unsafe impl Sync for Stack {}
 
 impl Stack {
     const GUARD: usize = 64 * 1024;
@@ -152,6 +157,78 @@ pub(super) fn clone_with<T>(
         )
     };
     check(rc.into()).map(|pid| pid as libc::pid_t)
+}
+
+/// A child of [`clone_beside`] as it is told over a pipe: its number and a descriptor for it, or -1 and an error number.
+pub(super) const STARTED_BYTES: usize = 8;
+
+/// Starts a child that shares this program's memory for as long as it lives, as a thread does, but has a descriptor table,
+/// signals, children and privileges of its own; and waits until it has ended. That it has started is told to `started`.
+///
+/// This costs the same however large the program is. The child uses the calling thread's thread-local memory, libc's
+/// `errno` among it; that is why the thread does nothing but wait meanwhile. All signals have to be blocked, so that
+/// nothing interrupts it, and stay so: see [`SignalsBlocked`].
+pub(super) fn clone_beside<T: Sync>(
+    stack: &Stack,
+    entry: fn(&T) -> i32,
+    argument: &T,
+    started: OwnedFd,
+) -> SysResult<Waited> {
+    let call = Call { entry, argument };
+    let mut process: c_int = -1;
+    // SAFETY: the stack is a writable mapping of its own, aligned. It, `call` and `argument` outlive the child, since this
+    // function returns only when the child has ended. The kernel writes `process` before the call returns. The child
+    // reads `argument` by a shared reference of a type that threads may share; no handler runs in it, since all signals
+    // are blocked; and the calling thread makes only system calls from here on that succeed, which leave `errno` alone.
+    let rc = unsafe {
+        libc::clone(
+            trampoline::<T>,
+            stack.top(),
+            libc::CLONE_VM | libc::CLONE_PIDFD | libc::SIGCHLD,
+            ptr::from_ref(&call).cast_mut().cast(),
+            &raw mut process,
+        )
+    };
+    let cloned = check(rc.into()).map(|pid| pid as libc::pid_t);
+    let (first, second) = match cloned {
+        Ok(pid) => (pid, process),
+        Err(Errno(errno)) => (-1, errno),
+    };
+    let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());
+    let _ = write(started.as_fd(), &[a, b, c, d, e, f, g, h]);
+    drop(started);
+    match wait_for(cloned?, true)? {
+        Some(waited) => Ok(waited),
+        None => Err(Errno(libc::ECHILD)),
+    }
+}
+
+/// What [`clone_beside`] told, read by whoever waits for it: the child's number and a descriptor for it.
+pub(super) fn read_started(pipe: BorrowedFd<'_>) -> SysResult<(libc::pid_t, OwnedFd)> {
+    let mut record = [0; STARTED_BYTES];
+    if read(pipe, &mut record)? != STARTED_BYTES {
+        return Err(Errno(libc::ESRCH));
+    }
+    let [a, b, c, d, e, f, g, h] = record;
+    let first = i32::from_ne_bytes([a, b, c, d]);
+    let second = i32::from_ne_bytes([e, f, g, h]);
+    if first == -1 {
+        return Err(Errno(second));
+    }
+    Ok((first, owned(second.into())?))
+}
+
+/// The number of a descriptor, in a table of which this process has a copy: for a child that shares the memory, but not
+/// the table, of who owns it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Number(pub(super) RawFd);
+
+impl AsFd for Number {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the number is used for system calls only, which look it up in the caller's own table; it is never -1,
+        // since it was a descriptor's when it was made.
+        unsafe { BorrowedFd::borrow_raw(self.0) }
+    }
 }
 
 /// While it lives, the calling thread takes no signal at all (also not libc's internal ones).
@@ -379,6 +456,12 @@ pub(super) fn process_count() -> u64 {
         0 => info.procs.into(),
         _ => 0,
     }
+}
+
+/// The size of a page of memory.
+pub(super) fn page_bytes() -> u64 {
+    // SAFETY: the function has no precondition and no effect.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
 /// Sets the file mode creation mask.

@@ -136,7 +136,7 @@ pub(super) fn system_steps() -> Result<Vec<ViewStep>, SandboxError> {
         .collect::<Result<Vec<_>, _>>()?;
     let mut builder = Builder::new();
     builder.system(&devices);
-    builder.own_tmp()?;
+    builder.own_tmp(None)?;
     Ok(builder.steps)
 }
 
@@ -162,6 +162,7 @@ pub(super) fn steps(
     mounts: &[Opened],
     tmp: Option<&Opened>,
     devices: &[(PathBuf, OwnedFd, (u64, u64))],
+    tmp_bytes: Option<u64>,
 ) -> Result<Vec<ViewStep>, SandboxError> {
     let mut builder = Builder::new();
     builder.system(devices);
@@ -170,7 +171,7 @@ pub(super) fn steps(
             builder.directory("/tmp")?;
             builder.bind(tmp)?;
         }
-        None => builder.own_tmp()?,
+        None => builder.own_tmp(tmp_bytes)?,
     }
     for (at, target) in &request.links {
         builder.link(at.as_str(), target)?;
@@ -194,14 +195,17 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A tmpfs at `/tmp`.
-    fn own_tmp(&mut self) -> Result<(), SandboxError> {
+    /// A tmpfs at `/tmp`, of so many bytes at most.
+    fn own_tmp(&mut self, most: Option<u64>) -> Result<(), SandboxError> {
+        // Files take memory, too, when they are empty.
+        let size = most.map_or_else(String::new, |most| format!(",size={most}"));
+        let options = format!("mode=1777,nr_inodes=1m{size}");
         self.directory("/tmp")?;
         self.steps.push(ViewStep::Filesystem {
             kind: c"tmpfs".to_owned(),
             at: c"/tmp".to_owned(),
             flags: libc::MS_NOSUID | libc::MS_NODEV,
-            options: c"mode=1777".to_owned(),
+            options: c_string(options.as_bytes()),
         });
         Ok(())
     }

@@ -394,3 +394,83 @@ fn rerun_if_changed_reads_nothing_outside() {
         workspace.kiln(["build", "--isolation", isolation]).ok();
     }
 }
+
+/// What is required is refused where it is not to be had: here user namespaces are switched off for kiln.
+#[test]
+fn isolation_can_be_required() {
+    let workspace = Workspace::new(&[
+        ("Cargo.toml", &manifest("requires-isolation", "")),
+        ("src/main.rs", "fn main() {}\n"),
+    ]);
+    let run = workspace
+        .kiln([
+            "build",
+            "--require-isolation",
+            "full",
+            "--isolation",
+            "landlock",
+        ])
+        .run();
+    assert_eq!(run.code, Some(101), "{run}");
+    run.says(&["is less than `--require-isolation full`"]);
+    // In a user namespace in which none can be made, as where a container or a distribution forbids them.
+    let within = [
+        "unshare",
+        "-Ur",
+        "sh",
+        "-c",
+        "echo 0 > /proc/sys/user/max_user_namespaces; exec \"$@\"",
+        "sh",
+    ];
+    let possible = std::process::Command::new("unshare")
+        .args([
+            "-Ur",
+            "sh",
+            "-c",
+            "echo 0 > /proc/sys/user/max_user_namespaces && ! unshare -U true",
+        ])
+        .output();
+    if !possible.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: user namespaces cannot be switched off here");
+        return;
+    }
+    let run = workspace
+        .kiln(["build", "--require-isolation", "full"])
+        .through(&within)
+        .run();
+    assert_eq!(run.code, Some(101), "{run}");
+    run.says(&["namespaces", "help:"]);
+    // Left to itself kiln takes what there is, and says so.
+    let run = workspace.kiln(["build"]).through(&within).ok();
+    run.says(&["Landlock + seccomp isolation"]);
+}
+
+/// Under Landlock alone as it is on such a machine: what a build script tries fails there, too.
+#[test]
+fn without_namespaces_a_build_script_is_held_in() {
+    let outside = directory();
+    let secret = outside.path().join("secret");
+    fs::write(&secret, "s").expect("written");
+    let workspace = scripted(
+        "tries-without-namespaces",
+        &format!(
+            "for (what, done) in [(\"read\", std::fs::read({0:?}).is_ok()), (\"write\", std::fs::write({0:?}, \"x\").is_ok()), \
+             (\"mode\", std::fs::set_permissions({0:?}, std::os::unix::fs::PermissionsExt::from_mode(0o777)).is_ok()), \
+             (\"network\", std::net::UdpSocket::bind(\"127.0.0.1:0\").is_ok())] {{ assert!(!done, \"{{what}} came through\"); }}",
+            secret
+        ),
+    );
+    let control = workspace.cargo(["build"]).run();
+    assert_eq!(control.code, Some(101), "the control: {control}");
+    control.says(&["read came through"]);
+    let within = [
+        "unshare",
+        "-Ur",
+        "sh",
+        "-c",
+        "echo 0 > /proc/sys/user/max_user_namespaces; exec \"$@\"",
+        "sh",
+    ];
+    workspace.kiln(["build"]).through(&within).ok();
+    assert_eq!(fs::read(&secret).expect("there"), b"s");
+}

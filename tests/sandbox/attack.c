@@ -419,7 +419,7 @@ int main(int argc, char **argv) {
         int fd = open(a, O_WRONLY | O_CREAT, 0644);
         return verdict(ftruncate(fd, 1L << 30));
     }
-    int further = more(what, a, b);
+    int further = more(what, a, b, argc > 4 ? argv[4] : "");
     if (further >= 0) return further;
     fprintf(stderr, "no attack is called %s\n", what);
     return 2;

@@ -49,7 +49,7 @@ static int proc_file(const char *who, const char *name, int link) {
     return read_file(path);
 }
 
-static int more(const char *what, const char *a, const char *b) {
+static int more(const char *what, const char *a, const char *b, const char *c) {
 #define IS(name) (strcmp(what, name) == 0)
     // --- Files -------------------------------------------------------------------------------------------------------
     if (IS("race-memory")) return race("memory", a, b);
@@ -320,6 +320,19 @@ static int more(const char *what, const char *a, const char *b) {
             if (fd < 0 || write(fd, block, sizeof block) != sizeof block) return verdict(-1);
             close(fd);
         }
+        usleep(atoi(c) * 1000);
+        return verdict(0);
+    }
+    if (IS("fork-wait")) {
+        for (int i = 0; i < atoi(a); i++) {
+            pid_t pid = fork();
+            if (pid < 0) return verdict(-1);
+            if (pid == 0) {
+                pause();
+                _exit(0);
+            }
+        }
+        usleep(atoi(b) * 1000);
         return verdict(0);
     }
     if (IS("deep")) {
