@@ -629,9 +629,10 @@ fn has_capability(capability: caps::Capability) -> bool {
     caps::has_cap(None, caps::CapSet::Effective, capability).unwrap_or(false)
 }
 
-/// Whether supplementary groups can be given up.
+/// Whether supplementary groups can be given up. In a user namespace of an ordinary user nobody can, whoever is root there.
 pub(super) fn may_drop_groups() -> bool {
     has_capability(caps::Capability::CAP_SETGID)
+        && std::fs::read("/proc/self/setgroups").is_ok_and(|may| may.trim_ascii() != b"deny")
 }
 
 /// The kernel's highest capability, if the child will be allowed to take it out of the bounding set.
