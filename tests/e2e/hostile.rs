@@ -463,6 +463,8 @@ fn without_namespaces_a_build_script_is_held_in() {
     let control = workspace.cargo(["build"]).run();
     assert_eq!(control.code, Some(101), "the control: {control}");
     control.says(&["read came through"]);
+    assert_eq!(fs::read(&secret).expect("there"), b"x", "the control");
+    fs::write(&secret, "s").expect("written");
     let within = [
         "unshare",
         "-Ur",
