@@ -23,7 +23,7 @@ use crate::execute::{ActionEvent, Executor};
 use crate::message::rustc::Message;
 use crate::path::{RelPath, SandboxPath};
 use crate::plan::JOBSERVER_DESCRIPTORS;
-use crate::plan::graph::{ActionKind, Outputs};
+use crate::plan::graph::{ActionKind, Argument, Outputs};
 use crate::sandbox::profile::SandboxProfile;
 use crate::sandbox::{
     Access, Canceller, Ended, Isolation, Limits, Mount, Network, Request, Running, SandboxError,
@@ -623,9 +623,35 @@ fn broken_limit(bound: &BoundAction<'_>, end: &crate::sandbox::Outcome) -> Optio
     })
 }
 
-/// What was declared has been taken: there is to be nothing else.
+/// Endings of what rustc leaves beside its output where flags or profiles ask for it: debug information of its own
+/// (`split-debuginfo`), intermediate code (`--emit`).
+const BY_PRODUCTS: [&str; 7] = ["bc", "dwo", "dwp", "ll", "mir", "o", "s"];
+
+/// Whether rustc leaves a file of this name beside the output of `crate_name`. It is not carried on, and no declared output.
+fn is_by_product(name: &str, crate_name: &str) -> bool {
+    let stem = name.strip_prefix("lib").unwrap_or(name);
+    let of_crate = [name, stem].iter().any(|name| {
+        name.strip_prefix(crate_name)
+            .is_some_and(|rest| rest.starts_with(['.', '-']))
+    });
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    // Types whose names are too long for a message are written to a file.
+    let is_type = name.contains(".long-type-") && ending == "txt";
+    of_crate && (BY_PRODUCTS.contains(&ending) || is_type)
+}
+
+/// What was declared has been taken: there is to be nothing else but what rustc makes of itself.
 fn nothing_else(bound: &BoundAction<'_>, out: &Path) -> Result<(), ActionFailure> {
     let failed = |error| StoreError::io("read", out, error);
+    let arguments = &bound.planned.arguments;
+    let crate_name = arguments
+        .iter()
+        .position(|argument| matches!(argument, Argument::Text(text) if text == "--crate-name"))
+        .and_then(|at| match arguments.get(at + 1) {
+            Some(Argument::Text(name)) => Some(name.as_str()),
+            _ => None,
+        })
+        .unwrap_or_default();
     let mut names = Vec::new();
     for entry in std::fs::read_dir(out).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
@@ -634,8 +660,9 @@ fn nothing_else(bound: &BoundAction<'_>, out: &Path) -> Result<(), ActionFailure
             .prepared
             .iter()
             .any(|directory| directory.components().next() == name.to_str());
-        if !declared {
-            names.push(name.to_string_lossy().into_owned());
+        let name = name.to_string_lossy();
+        if !declared && !is_by_product(&name, crate_name) {
+            names.push(name.into_owned());
         }
     }
     match names.into_iter().min() {

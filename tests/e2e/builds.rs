@@ -26,6 +26,26 @@ fn program(name: &str) -> Workspace {
     ])
 }
 
+/// What rustc leaves beside its output because a profile or a flag says so is no undeclared output.
+#[test]
+fn by_products_of_rustc_are_let_pass() {
+    let workspace = program("by-products");
+    workspace.cargo(["generate-lockfile"]).ok();
+    let members = "[workspace]\nresolver = \"3\"\nmembers = [\"app\", \"lib\"]\n";
+    let build = |setting: &str, flags: &str| {
+        workspace.write(
+            "Cargo.toml",
+            &format!("{members}[profile.dev]\n{setting}\n"),
+        );
+        let kiln = workspace.kiln(["build", "--hermetic"]);
+        kiln.env("RUSTFLAGS", flags).ok();
+        assert_eq!(workspace.run("target/kiln/debug/by-products"), "42\n");
+    };
+    build("split-debuginfo = \"packed\"", "");
+    build("split-debuginfo = \"unpacked\"", "");
+    build("", "--emit=asm,llvm-ir");
+}
+
 #[test]
 fn the_same_everywhere_and_only_once() {
     let workspace = program("everywhere");
