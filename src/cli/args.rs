@@ -144,6 +144,8 @@ pub enum Command {
     Doctor,
     /// Look at what crates are granted beyond the sandbox, and change it
     Policy(crate::cli::policy::PolicyArgs),
+    /// Tell of a unit why it ran, what it was given and granted, what it used and was denied
+    Explain(crate::cli::explain::ExplainArgs),
     /// Look at the store and clean it
     Cache(CacheArgs),
 }
@@ -302,6 +304,10 @@ pub struct BuildArgs {
     /// json-diagnostic-rendered-ansi, json-render-diagnostics
     #[arg(long, value_name = "FORMAT")]
     pub message_format: Vec<String>,
+    /// Trace every compilation and build script, keep what each used beside its result, and compare that with what was
+    /// declared
+    #[arg(long, help_heading = "Hermeticity")]
+    pub audit: bool,
     /// What kiln does not do.
     #[command(flatten)]
     pub refused: RefusedArgs,

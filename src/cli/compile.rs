@@ -11,13 +11,14 @@ use crate::cli::cache::describe;
 use crate::cli::observe::BuildView;
 use crate::cli::report::FetchView;
 use crate::cli::shell::{Shell, Verbosity};
-use crate::driver::build::Built;
+use crate::driver::build::{Audit, Built};
 use crate::driver::cleaning;
 use crate::driver::planning::{self, Lowered, PlanOptions, PolicyFrom};
 use crate::driver::repetition::Question;
 use crate::driver::{Context, DriverError, Planned, build as driver_build};
 use crate::manifest::model::RequestedFeatures;
 use crate::message::MessageFormat;
+use crate::message::text::harmless_line;
 use crate::path::SandboxPath;
 use crate::plan::layout::{CANONICAL_PREFIX, Layout};
 use crate::policy::BuildMode;
@@ -107,8 +108,9 @@ impl<'a> Compilation<'a> {
     /// Lowers and builds, unless the same was built by the same words and nothing has changed since.
     pub(super) fn run_unless_repeated(&self) -> Result<(), DriverError> {
         // What else is printed names every action, or files in the store: then each action is looked at.
-        let repeatable =
-            self.format.renders_diagnostics() && self.shell.verbosity() <= Verbosity::Normal;
+        let repeatable = self.format.renders_diagnostics()
+            && self.shell.verbosity() <= Verbosity::Normal
+            && !self.arguments.audit;
         let platforms = &self.request.platforms;
         let question = repeatable.then(|| {
             let shown = if self.shell.has_colors() {
@@ -160,7 +162,7 @@ impl<'a> Compilation<'a> {
                 keep_going: self.arguments.compile.keep_going,
                 isolation: self.isolation,
                 hermetic: self.is_hermetic(),
-                audit: false,
+                audit: self.arguments.audit,
                 interrupted: &interrupted,
                 parameters: parameters(self.arguments, &self.request),
             },
@@ -175,6 +177,9 @@ impl<'a> Compilation<'a> {
             ));
         }
         let built = result?;
+        if let Some(audit) = &built.audit {
+            self.audited(audit);
+        }
         self.finished(
             built.executed,
             built.executed + built.cached,
@@ -191,6 +196,34 @@ impl<'a> Compilation<'a> {
 
     fn is_hermetic(&self) -> bool {
         self.arguments.hermetic.hermetic
+    }
+
+    /// Says what came of an audit.
+    fn audited(&self, audit: &Audit) {
+        for (label, what) in &audit.undeclared {
+            self.shell.warning(&format!(
+                "`{}` {}, which nothing declares",
+                harmless_line(label),
+                harmless_line(what)
+            ));
+        }
+        let seen = match audit.seen {
+            0 => String::new(),
+            count => format!(
+                "; {count} paths outside of it were looked at, which nothing hides without namespaces"
+            ),
+        };
+        self.shell.status(
+            "Audited",
+            &format!(
+                "{} actions: {} of what they used was not declared{seen}",
+                audit.actions,
+                match audit.undeclared.len() {
+                    0 => "nothing".to_owned(),
+                    count => count.to_string(),
+                }
+            ),
+        );
     }
 
     /// Says how it ended.

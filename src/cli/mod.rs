@@ -29,6 +29,7 @@ mod clippy;
 mod compile;
 mod doc;
 mod doctor;
+mod explain;
 
 mod fetching;
 mod install;
@@ -155,6 +156,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             // Said already: it needs no context.
             Command::Version => Ok(ExitCode::SUCCESS),
             Command::Policy(ref arguments) => policy::policy(&context, &shell, &arguments.command),
+            Command::Explain(ref arguments) => explain::explain(&context, &shell, arguments),
             Command::Doctor => doctor::doctor(&context, &shell),
             Command::Cache(ref arguments) => cache::cache(&context, &shell, &arguments.command),
         }

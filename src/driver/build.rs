@@ -11,11 +11,14 @@ use crate::driver::execution::{Execution, Setting};
 use crate::driver::{DriverError, Planned};
 use crate::execute::Observer;
 use crate::execute::outcome::Outcome;
+use crate::execute::record::Record;
 use crate::execute::schedule::{self, ScheduleOptions, Summary};
+use crate::message::text::harmless_line;
 use crate::package::{PackageId, SourceKind};
 use crate::plan::graph::{ActionIndex, Artifact};
 use crate::plan::settings::Settings;
 use crate::sandbox::Isolation;
+use crate::sandbox::trace::Operation;
 
 /// The attestation's file, beside the artifacts.
 pub const ATTESTATION: &str = "kiln-attestation.json";
@@ -55,8 +58,60 @@ pub struct Built {
     pub artifacts: Vec<(Artifact, PathBuf)>,
     /// The attestation.
     pub attestation: Option<PathBuf>,
+    /// What was observed, where everything was audited.
+    pub audit: Option<Audit>,
     /// The outcome of each action, by index.
     outcomes: Vec<Option<Arc<Outcome>>>,
+}
+
+/// What comes of comparing what actions did with what was declared.
+#[derive(Debug, Clone, Default)]
+pub struct Audit {
+    /// How many actions were looked at.
+    pub actions: usize,
+    /// What was done with paths that nothing declares: the action, and what. Untrusted.
+    pub undeclared: Vec<(String, String)>,
+    /// Of how many paths was learnt that they exist, though nothing declares them.
+    pub seen: usize,
+}
+
+impl Audit {
+    fn of(planned: &Planned, summary: &Summary) -> Self {
+        let mut audit = Self::default();
+        for (action, outcome) in planned.graph.actions.iter().zip(&summary.outcomes) {
+            let record = outcome
+                .as_ref()
+                .and_then(|outcome| outcome.observed)
+                .and_then(|blob| planned.stored_output(&blob))
+                .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+            let Some(record) = record else {
+                continue;
+            };
+            audit.actions += 1;
+            audit.seen += record.seen.len();
+            for one in record.undeclared {
+                let what = format!("{} {}", word(one.operation), one.path);
+                audit.undeclared.push((action.label.clone(), what));
+            }
+        }
+        audit
+    }
+}
+
+/// What was done, in a word.
+pub fn word(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Execute => "ran",
+        Operation::Read => "read",
+        Operation::Write => "wrote",
+        Operation::Look => "looked at",
+        Operation::Enter => "entered",
+        Operation::Make => "made",
+        Operation::Remove => "removed",
+        Operation::Move => "moved",
+        Operation::Change => "changed",
+        Operation::Call => "called",
+    }
 }
 
 impl Built {
@@ -133,8 +188,27 @@ fn build(
         cached: planned.graph.actions.len() - executed.min(planned.graph.actions.len()),
         artifacts,
         attestation: None,
+        audit: options.audit.then(|| Audit::of(planned, &summary)),
         outcomes: summary.outcomes.clone(),
     };
+    if options.hermetic
+        && let Some(audit) = &built.audit
+        && let Some((label, what)) = audit.undeclared.first()
+    {
+        return Err(DriverError::Request {
+            message: format!(
+                "{} thing(s) were done that nothing declares, the first by `{}`: {}",
+                audit.undeclared.len(),
+                harmless_line(label),
+                harmless_line(what)
+            ),
+            help: Some(
+                "what ships is built from what is declared: grant it in `kiln.toml`, or report it if the sandbox ought to \
+                 have denied it"
+                    .to_owned(),
+            ),
+        });
+    }
     if options.hermetic {
         built.attestation = Some(attest(planned, &summary, &built, options)?);
     }

@@ -136,7 +136,7 @@ pub(super) fn uses(units: &UnitGraph) -> BTreeMap<&PackageId, BTreeSet<&PackageI
 }
 
 /// The packages that act within the build script which `run` runs: all that it was compiled from.
-fn used_by_script(units: &UnitGraph, run: UnitIndex) -> BTreeSet<&PackageId> {
+pub(super) fn used_by_script(units: &UnitGraph, run: UnitIndex) -> BTreeSet<&PackageId> {
     let mut found = BTreeSet::new();
     let mut seen = BTreeSet::new();
     let mut stack: Vec<UnitIndex> = units

@@ -20,6 +20,7 @@ mod declared;
 mod denials;
 pub mod documentation;
 mod execution;
+pub mod explaining;
 mod files;
 mod granting;
 pub mod install;

@@ -17,6 +17,7 @@ use crate::directive::{BuildScriptOutput, DirectiveError, steers_a_tool};
 use crate::execute::bind::BoundAction;
 use crate::execute::outcome::{Outcome, OutputEntry};
 use crate::execute::placement::{Placement, Workplace};
+use crate::execute::record::{Binding, History, Record};
 use crate::execute::schedule::Sink;
 use crate::execute::tracing::{self, Amendment, Explain, Failed, Sight, Traced};
 use crate::execute::{ActionEvent, Executor};
@@ -269,6 +270,10 @@ impl Executor for LocalExecutor<'_> {
             .action_result(self.namespace, &bound.key)
             .ok()??;
         let mut outcome = Outcome::from_reapi(bound.planned, &stored).ok()?;
+        if self.audit && outcome.observed.is_none() {
+            // It was not looked at when it ran.
+            return None;
+        }
         if bound.planned.kind == ActionKind::RunBuildScript {
             let stdout = match outcome.stdout {
                 Some(blob) => self.store.read_blob(&blob).ok()??,
@@ -303,8 +308,12 @@ impl Executor for LocalExecutor<'_> {
                 again: &again,
             };
             if let Some(explained) = explain(&failed) {
+                self.remember(bound, Some(&explained.text));
                 sink.event(ActionEvent::Explained(explained));
             }
+        }
+        if result.is_ok() {
+            self.remember(bound, None);
         }
         result
     }
@@ -315,6 +324,18 @@ impl Executor for LocalExecutor<'_> {
 }
 
 impl LocalExecutor<'_> {
+    /// Remembers that `bound` ran, or what it was denied.
+    fn remember(&self, bound: &BoundAction<'_>, denied: Option<&str>) {
+        let output = &bound.planned.output_directory;
+        let mut history = History::read(self.store, self.namespace, output);
+        let now = Binding::of(bound);
+        history.denied = denied.map(str::to_owned);
+        if denied.is_none() && history.last.as_ref() != Some(&now) {
+            history.before = history.last.replace(now);
+        }
+        history.write(self.store, self.namespace, output);
+    }
+
     /// Runs `bound` once. What was recorded of it goes to `traced`.
     fn attempt(
         &self,
@@ -392,6 +413,15 @@ impl LocalExecutor<'_> {
         outcome.stderr = self.put_output(&stderr)?;
         outcome.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         outcome.sandbox = sandbox;
+        if let Some(traced) = traced {
+            let own = [
+                &bound.planned.output_directory,
+                &bound.planned.temporary_directory,
+            ];
+            let record =
+                serde_json::to_vec(&Record::of(traced, &own)).map_err(ActionFailure::Record)?;
+            outcome.observed = self.put_output(&record)?;
+        }
         let result = outcome.to_reapi(bound.planned);
         self.store
             .put_action_result(self.namespace, &bound.key, &result)?;

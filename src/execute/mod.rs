@@ -10,6 +10,7 @@ mod jobserver;
 pub mod local;
 pub mod outcome;
 pub mod placement;
+pub mod record;
 pub mod schedule;
 pub mod tracing;
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::directive::BuildScriptOutput;
+use crate::execute::record::OBSERVED;
 use crate::path::SandboxPath;
 use crate::plan::graph::{Outputs, PlannedAction};
 use crate::reapi;
@@ -38,6 +39,8 @@ pub struct Outcome {
     pub duration_ms: u64,
     /// What was enforced when it ran: the JSON of [`crate::sandbox::Enforced`].
     pub sandbox: String,
+    /// What it was seen to do, where it was audited: the JSON of a [`crate::execute::record::Record`].
+    pub observed: Option<BlobRef>,
 }
 
 /// Why a stored result is not one of this action.
@@ -66,6 +69,11 @@ impl Outcome {
             is_executable: entry.executable,
             ..Default::default()
         });
+        let observed = self.observed.iter().map(|blob| reapi::OutputFile {
+            path: OBSERVED.to_owned(),
+            digest: Some(reapi::Digest::of_blob(&blob.digest, blob.size_bytes)),
+            ..Default::default()
+        });
         let output_directories = self.directory.iter().map(|tree| reapi::OutputDirectory {
             path: relative(&action.output_directory),
             root_directory_digest: Some(reapi::Digest::of_tree(&tree.digest, tree.size_bytes)),
@@ -73,7 +81,7 @@ impl Outcome {
         });
         let digest = |blob: &BlobRef| reapi::Digest::of_blob(&blob.digest, blob.size_bytes);
         reapi::ActionResult {
-            output_files: output_files.collect(),
+            output_files: output_files.chain(observed).collect(),
             output_directories: output_directories.collect(),
             stdout_digest: self.stdout.as_ref().map(digest),
             stderr_digest: self.stderr.as_ref().map(digest),
@@ -131,6 +139,13 @@ impl Outcome {
                 outcome.directory = Some(TreeRef { digest, size_bytes });
             }
         }
+        outcome.observed = result
+            .output_files
+            .iter()
+            .find(|stored| stored.path == OBSERVED)
+            .and_then(|stored| stored.digest.as_ref())
+            .map(blob)
+            .transpose()?;
         outcome.stdout = result.stdout_digest.as_ref().map(blob).transpose()?;
         outcome.stderr = result.stderr_digest.as_ref().map(blob).transpose()?;
         if let Some(metadata) = &result.execution_metadata {

@@ -482,7 +482,7 @@ impl<'a> Found<'a> {
 }
 
 /// Whether `path` is what `pattern` means: `*` and `?` within a part, `**` for any parts; a directory stands for all below.
-pub(super) fn matches(pattern: &str, path: &str) -> bool {
+pub fn matches(pattern: &str, path: &str) -> bool {
     fn parts(pattern: &[&str], path: &[&str]) -> bool {
         match (pattern, path) {
             ([], _) => true,

@@ -19,7 +19,7 @@ mod hints;
 
 pub use approve::{APPROVED_FILE, Approvals, Role, Running, Unapproved, approve as approved_text};
 pub use decide::{BuildMode, Grant, Grants, Origin, Policy};
-pub use denials::{Denial, Host, Place, Wanted};
+pub use denials::{Denial, Host, Place, Wanted, matches};
 pub use error::PolicyError;
 pub use explain::{Advice, Denied};
 pub use file::{AppliesTo, BuildScripts, FILE_NAME, General, Pins};

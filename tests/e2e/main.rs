@@ -9,6 +9,7 @@
 mod registry;
 
 mod attacks;
+mod audit;
 mod builds;
 mod configuration;
 mod declared;

@@ -44,6 +44,7 @@ impl RunArgs {
     /// The same as flags of `build`.
     pub fn to_build(&self) -> BuildArgs {
         BuildArgs {
+            audit: false,
             packages: PackageArgs {
                 package: self.package.iter().cloned().collect(),
                 ..PackageArgs::default()
@@ -162,6 +163,7 @@ impl DocArgs {
     /// The same as flags of `build`.
     pub fn to_build(&self) -> BuildArgs {
         BuildArgs {
+            audit: false,
             packages: self.packages.clone(),
             targets: TargetArgs {
                 lib: self.lib,
