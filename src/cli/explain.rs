@@ -50,7 +50,7 @@ pub(super) fn explain(
     let mut view = FetchView::new(shell);
     let lowered = planning::lower(context, &store, &request, &mut view)?;
     view.end();
-    let isolation = isolation(arguments.build.hermetic.isolation)?;
+    let isolation = isolation(&arguments.build.hermetic)?;
     let hermetic = arguments.build.hermetic.hermetic;
     let options = PlanOptions {
         layout: layout(context, shell, isolation)?,

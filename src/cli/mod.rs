@@ -29,8 +29,8 @@ mod clippy;
 mod compile;
 mod doc;
 mod doctor;
+#[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod explain;
-
 mod fetching;
 mod install;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]

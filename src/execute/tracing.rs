@@ -36,10 +36,18 @@ pub struct Sight {
 impl Sight {
     /// What `request` shows.
     pub(super) fn of(request: &Request<'_>) -> Self {
-        let mounts = request.mounts.iter();
-        let mut paths: Vec<_> = mounts
-            .map(|mount| (mount.at.clone(), mount.access))
-            .collect();
+        let mut paths = Vec::new();
+        for mount in &request.mounts {
+            paths.push((mount.at.clone(), mount.access));
+            // Without a view of its own it sees a path through a link, as the toolchain's, where that leads.
+            if request.isolation == Isolation::Landlock
+                && let Ok(host) = mount.host.canonicalize()
+                && let Ok(host) = SandboxPath::new(host.to_string_lossy())
+                && host != mount.at
+            {
+                paths.push((host, mount.access));
+            }
+        }
         paths.sort();
         let variables = request.env.iter();
         Self {

@@ -15,6 +15,7 @@
 //!   trees/<digest>/        a materialised tree: directories 0755, files are hard links into blobs/ and exec/
 //!   manifests/<digest>     the same tree as a REAPI `Tree`, and the identity of each of its directories
 //!   actions/<name space>/ab/cdef…    results by action key
+//!   history/<name space>/… what actions were bound to when they ran last (see `execute::record`); may be lost
 //!   tmp/<session>/         what is being made; renamed out of here, so on the same file system
 //! ```
 //! Executables lie apart because hard links share their mode bits. A tree that was adopted (an unpacked crate) has
