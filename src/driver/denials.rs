@@ -306,7 +306,7 @@ impl Search<'_, '_> {
     fn can_grant(&self, wanted: &Wanted) -> bool {
         let is_grantable = match wanted {
             Wanted::Library(_) | Wanted::Link(_) => self.base.is_some(),
-            Wanted::Variable(name) => !is_secret(name),
+            Wanted::Variable(name) => !self.is_compiler() && !is_secret(name),
             Wanted::Read(path) => !self.is_compiler() && self.base.is_some() && is_public(path),
             Wanted::Program(_) | Wanted::Bundle(_) => !self.is_compiler() && self.base.is_some(),
             Wanted::WriteSource(_) => !self.is_compiler(),
