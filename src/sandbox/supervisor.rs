@@ -323,7 +323,7 @@ fn decide_and_do(listener: BorrowedFd<'_>, asked: &Asked, supervision: &Supervis
         libc::SYS_chmod => (at(here, first, 0)?, mode(second)),
         libc::SYS_fchmod => (Named::Descriptor(first), mode(second)),
         libc::SYS_fchmodat => (at(first, second, 0)?, mode(third)),
-        libc::SYS_fchmodat2 => (at(first, second, fourth)?, mode(third)),
+        super::sys::SYS_FCHMODAT2 => (at(first, second, fourth)?, mode(third)),
         libc::SYS_utimensat if second == 0 => (Named::Descriptor(first), Change::Times(third)),
         libc::SYS_utimensat => (at(first, second, fourth)?, Change::Times(third)),
         _ => return Err(Errno(libc::ENOSYS)),

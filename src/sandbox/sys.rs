@@ -15,6 +15,9 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
+/// `fchmodat2`, which has this number everywhere; `libc` does not name it for aarch64.
+pub(super) const SYS_FCHMODAT2: libc::c_long = 452;
+
 pub(super) mod ptrace;
 
 /// An error number of the kernel.

@@ -135,7 +135,10 @@ const COMMON: [(libc::c_long, Known); 25] = [
         both(Operation::Move, beneath(0), beneath(2)),
     ),
     (libc::SYS_fchmodat, call(Operation::Change, beneath(0))),
-    (libc::SYS_fchmodat2, call(Operation::Change, beneath(0))),
+    (
+        crate::sandbox::sys::SYS_FCHMODAT2,
+        call(Operation::Change, beneath(0)),
+    ),
     (libc::SYS_fchownat, call(Operation::Change, beneath(0))),
     (libc::SYS_utimensat, call(Operation::Change, beneath(0))),
     (libc::SYS_truncate, call(Operation::Change, at(0))),
