@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use crate::cli::args::DocArgs;
 use crate::cli::compile::{Compilation, request};
 use crate::cli::shell::{Shell, Verbosity};
-use crate::driver::{Context, DriverError, documentation, programs};
+use crate::driver::building::{documentation, programs};
+use crate::driver::{Context, DriverError};
 use crate::unit::Intent;
 
 /// `kiln doc`.

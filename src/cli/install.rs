@@ -9,10 +9,11 @@ use crate::cli::compile::{configure, features, interruption, isolation, jobs, la
 use crate::cli::observe::BuildView;
 use crate::cli::report::FetchView;
 use crate::cli::shell::Shell;
-use crate::driver::build::{ATTESTATION, BuildOptions};
+use crate::driver::building::build;
+use crate::driver::building::build::{ATTESTATION, BuildOptions};
 use crate::driver::install::{CrateSpec, hand_over, lower, root};
 use crate::driver::planning::{self, PlanOptions, PolicyFrom};
-use crate::driver::{Context, DriverError, build};
+use crate::driver::{Context, DriverError};
 use crate::message::MessageFormat;
 use crate::policy::BuildMode;
 use crate::store::Store;

@@ -14,7 +14,7 @@ use crate::cli::report::FetchView;
 use crate::cli::shell::Shell;
 use crate::cli::target::OWN;
 use crate::driver::packaging::{self, Created, FileList, Packaging, PackagingOptions};
-use crate::driver::registries::Registries;
+use crate::driver::supply::registries::Registries;
 use crate::driver::{Context, DriverError, planning, resolution};
 use crate::manifest::model::{Package, Workspace};
 use crate::message::text::harmless_line;

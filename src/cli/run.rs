@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use crate::cli::args::RunArgs;
 use crate::cli::compile::{Compilation, request};
 use crate::cli::shell::Shell;
-use crate::driver::{Context, DriverError, programs, resolution};
+use crate::driver::building::programs;
+use crate::driver::{Context, DriverError, resolution};
 use crate::unit::{Intent, choose_program};
 
 /// `kiln run`.

@@ -10,7 +10,7 @@ use crate::cli::run::{quoted, shown};
 use crate::cli::shell::{Shell, Verbosity};
 use crate::cli::untrusted::Output;
 use crate::diag::Report;
-use crate::driver::testing::{self, TestEnd, TestObserver, TestOptions};
+use crate::driver::building::testing::{self, TestEnd, TestObserver, TestOptions};
 use crate::driver::{Context, DriverError};
 use crate::manifest::model::TargetKind;
 use crate::plan::Tests;

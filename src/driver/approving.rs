@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::digest::TreeDigest;
-use crate::driver::packages::Packages;
-use crate::driver::registries::Registries;
-use crate::driver::{Context, DriverError, Reporter, packages, planning, policies, resolution};
+use crate::driver::supply::packages;
+use crate::driver::supply::packages::Packages;
+use crate::driver::supply::registries::Registries;
+use crate::driver::{Context, DriverError, Reporter, planning, policies, resolution};
 use crate::package::PackageId;
 use crate::policy::{
     APPROVED_FILE, Approvals, BuildScripts, Policy, PolicyError, Role, Running, Unapproved,

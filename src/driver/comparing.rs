@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::diag::chain;
 use crate::digest::{BlobDigest, Claimed, Sha256};
-use crate::driver::packages::{self, Claims, Packages};
-use crate::driver::registries::Registries;
+use crate::driver::supply::packages::{self, Claims, Packages};
+use crate::driver::supply::registries::Registries;
 use crate::driver::{Context, DriverError, Reporter, resolution};
 use crate::manifest::lock::{Lock, LockedId};
 use crate::manifest::model::{Package, Workspace};

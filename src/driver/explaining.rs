@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::driver::build::word;
-use crate::driver::execution::{Execution, Setting};
-use crate::driver::granting::used_by_script;
+use crate::driver::building::build::word;
+use crate::driver::building::execution::{Execution, Setting};
+use crate::driver::inputs::granting::used_by_script;
 use crate::driver::{DriverError, Planned};
 use crate::execute::Executor as _;
 use crate::execute::bind::{Known, bind};

@@ -8,8 +8,9 @@ use semver::{Version, VersionReq};
 
 use crate::diag::chain;
 use crate::driver::planning::{self, Lowered};
-use crate::driver::registries::Registries;
-use crate::driver::{Context, DriverError, LockMode, Reporter, packages, resolution};
+use crate::driver::supply::packages;
+use crate::driver::supply::registries::Registries;
+use crate::driver::{Context, DriverError, LockMode, Reporter, resolution};
 use crate::manifest::{ManifestContext, load_workspace};
 use crate::package::{PackageId, PackageName, SourceId, Summary};
 use crate::resolve::Versions as _;

@@ -11,34 +11,20 @@ use crate::message::text::harmless_line;
 use crate::registry::Event;
 
 pub mod approving;
-pub mod build;
+pub mod building;
 pub mod cleaning;
-mod clippy;
 pub mod comparing;
-mod configured;
-mod declared;
-mod denials;
-pub mod documentation;
-mod execution;
 pub mod explaining;
 mod files;
-mod granting;
+mod inputs;
 pub mod install;
-pub mod packages;
 pub mod packaging;
 pub mod planning;
 pub mod policies;
-pub mod programs;
-mod providers;
-pub mod registries;
-pub mod repetition;
-pub mod repositories;
 pub mod resolution;
 pub mod suggesting;
-mod surroundings;
-pub mod testing;
+pub mod supply;
 pub mod updating;
-pub mod vendored;
 pub mod vendoring;
 pub mod viewing;
 
@@ -70,7 +56,7 @@ pub struct Context {
     /// Whether the manifest's package is a workspace of its own, wherever its directory lies.
     pub alone: bool,
     /// Packages that are about to be published, and count as if they were.
-    pub overlay: Arc<registries::Overlay>,
+    pub overlay: Arc<supply::registries::Overlay>,
     /// Cargo's configuration: its files, `CARGO_*` and `--config`.
     pub config: Arc<crate::manifest::config::Config>,
 }
@@ -194,9 +180,9 @@ stages! {
     /// Fetching and unpacking sources.
     Source(crate::source::SourceError) = "source",
     /// Fetching and reading git repositories.
-    Repository(crate::driver::repositories::RepositoryError) = "git",
+    Repository(crate::driver::supply::repositories::RepositoryError) = "git",
     /// Reading vendored packages.
-    Vendored(crate::driver::vendored::VendoredError) = "vendored",
+    Vendored(crate::driver::supply::vendored::VendoredError) = "vendored",
     /// Making the unit graph.
     Unit(crate::unit::UnitError) = "unit",
     /// Finding toolchains.
@@ -258,11 +244,17 @@ impl DriverError {
                     report.code = cause.code().to_owned();
                     report.help = cause.help().or(report.help);
                 }
-                if let Some(cause) = error.source.downcast_ref::<vendored::VendoredError>() {
+                if let Some(cause) = error
+                    .source
+                    .downcast_ref::<supply::vendored::VendoredError>()
+                {
                     report.code = "vendored".to_owned();
                     report.help = cause.help().or(report.help);
                 }
-                if let Some(cause) = error.source.downcast_ref::<repositories::RepositoryError>() {
+                if let Some(cause) = error
+                    .source
+                    .downcast_ref::<supply::repositories::RepositoryError>()
+                {
                     report.code = cause.code().to_owned();
                     report.help = cause.help().or(report.help);
                 }

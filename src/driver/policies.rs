@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::driver::inputs::granting;
 use crate::driver::planning;
-use crate::driver::{Context, DriverError, Reporter, files, granting, resolution};
+use crate::driver::{Context, DriverError, Reporter, files, resolution};
 use crate::manifest::model::Workspace;
 use crate::package::PackageId;
 use crate::policy::edit::{self, Asked};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::driver::registries::Registries;
+use crate::driver::supply::registries::Registries;
 use crate::driver::{Context, DriverError, LockMode};
 use crate::manifest::lock::{LocatedLock, Lock};
 use crate::manifest::model::Workspace;

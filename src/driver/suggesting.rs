@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::diag::chain;
-use crate::driver::build::{self, BuildOptions};
+use crate::driver::building::build::{self, BuildOptions};
 use crate::driver::planning::{self, PlanOptions, Planned, PolicyFrom};
 use crate::driver::{Context, DriverError, Reporter, policies, resolution};
 use crate::execute::outcome::Outcome;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use semver::Version;
 
-use crate::driver::registries::Registries;
 use crate::driver::resolution;
+use crate::driver::supply::registries::Registries;
 use crate::driver::{Context, DriverError, LockMode, Reporter, planning};
 use crate::manifest::lock::{LocatedLock, Lock};
 use crate::manifest::model::Workspace;

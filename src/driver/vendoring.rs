@@ -15,10 +15,11 @@ use rayon::prelude::*;
 use semver::Version;
 
 use crate::digest::Sha256;
-use crate::driver::registries::Registries;
-use crate::driver::repositories::Repository;
-use crate::driver::vendored::CHECKSUMS;
-use crate::driver::{Context, DriverError, Reporter, packages, planning, resolution};
+use crate::driver::supply::packages;
+use crate::driver::supply::registries::Registries;
+use crate::driver::supply::repositories::Repository;
+use crate::driver::supply::vendored::CHECKSUMS;
+use crate::driver::{Context, DriverError, Reporter, planning, resolution};
 use crate::manifest::ManifestContext;
 use crate::manifest::config::Config;
 use crate::manifest::model::Package;

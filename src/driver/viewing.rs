@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::driver::registries::Registries;
 use crate::driver::resolution::{self, Resolved};
-use crate::driver::{Context, DriverError, Reporter, packages, planning};
+use crate::driver::supply::packages;
+use crate::driver::supply::registries::Registries;
+use crate::driver::{Context, DriverError, Reporter, planning};
 use crate::manifest::model::Package;
 use crate::package::PackageId;
 use crate::resolve::Resolve;

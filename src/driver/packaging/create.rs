@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Content, FileList, archive};
 use crate::digest::{Claimed, Sha256};
-use crate::driver::registries::Registries;
+use crate::driver::supply::registries::Registries;
 use crate::driver::{Context, DriverError, Reporter, files, planning, resolution};
 use crate::manifest::lock::Lock;
 use crate::manifest::model::{Package, Workspace};

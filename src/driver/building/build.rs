@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::attest::{ActionRecord, IsolationRecord, Material, Provenance, Subject};
 use crate::digest::{BlobDigest, Sha256};
-use crate::driver::execution::{Execution, Setting};
+use crate::driver::building::execution::{Execution, Setting};
 use crate::driver::{DriverError, Planned};
 use crate::execute::Observer;
 use crate::execute::outcome::Outcome;
@@ -320,10 +320,12 @@ fn attest(
         .destination
         .join(&planned.profile_directory)
         .join(ATTESTATION);
-    super::files::write(&path, &provenance.to_statement()).map_err(|source| DriverError::File {
-        path: path.clone(),
-        verb: "written",
-        source,
+    crate::driver::files::write(&path, &provenance.to_statement()).map_err(|source| {
+        DriverError::File {
+            path: path.clone(),
+            verb: "written",
+            source,
+        }
     })?;
     Ok(path)
 }

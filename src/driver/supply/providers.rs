@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::driver::vendored::{Directory, VendoredError};
+use crate::driver::supply::vendored::{Directory, VendoredError};
 use crate::manifest::ManifestContext;
 use crate::manifest::config::{Config, ConfiguredSourceKind, RegistryAccess};
 use crate::package::{SourceId, default_sparse_index};
@@ -11,7 +11,7 @@ use crate::registry::{LocalRegistry, PlainHttp, Registry, Token};
 
 /// Who answers for a source.
 #[derive(Debug, Clone)]
-pub(super) enum Provider {
+pub(in crate::driver) enum Provider {
     /// A registry with a sparse index, its own or a mirror.
     Sparse,
     /// A directory with an index and archives.
@@ -23,14 +23,14 @@ pub(super) enum Provider {
 }
 
 /// What was decided for a source.
-pub(super) struct Choice {
-    pub(super) provider: Provider,
+pub(in crate::driver) struct Choice {
+    pub(in crate::driver) provider: Provider,
     /// How to speak to the registry, for [`Provider::Sparse`].
-    pub(super) registry: Option<Registry>,
+    pub(in crate::driver) registry: Option<Registry>,
 }
 
 /// Decides who answers for `source`. `known` has the directories that were read before.
-pub(super) fn choose(
+pub(in crate::driver) fn choose(
     config: &Config,
     source: &SourceId,
     manifests: &ManifestContext,

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::driver::Planned;
-use crate::driver::granting::system_grants;
+use crate::driver::inputs::granting::system_grants;
 use crate::driver::planning::system_search;
 use crate::execute::tracing::{Amendment, Failed, Traced};
 use crate::execute::{ActionFailure, Explained};
@@ -50,22 +50,22 @@ const ORDINARY: [&str; 14] = [
 ];
 
 /// Explains failed actions of a plan.
-pub(super) struct Explainer<'a> {
-    pub(super) planned: &'a Planned,
+pub(in crate::driver) struct Explainer<'a> {
+    pub(in crate::driver) planned: &'a Planned,
 }
 
 /// What came of an action that was denied something.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Explanation {
+pub(in crate::driver) struct Explanation {
     /// What it was denied: with the grants that make it pass, these; else the likeliest.
-    pub(super) denied: Vec<Advice>,
+    pub(in crate::driver) denied: Vec<Advice>,
     /// What is known of the grants.
-    pub(super) verdict: Verdict,
+    pub(in crate::driver) verdict: Verdict,
 }
 
 /// Whether grants help.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::driver) enum Verdict {
     /// With what is told the action passes.
     Passes,
     /// With the first so many of it the action is not denied that any more, and still fails.
@@ -79,7 +79,7 @@ pub(super) enum Verdict {
 
 impl Explainer<'_> {
     /// What `failed` was denied, in words, and what grants it.
-    pub(super) fn explain(&self, failed: &Failed<'_>) -> Option<Explained> {
+    pub(in crate::driver) fn explain(&self, failed: &Failed<'_>) -> Option<Explained> {
         let explanation = self.find(failed)?;
         let package = &self.planned.units.unit(failed.bound.planned.unit).package;
         (!explanation.denied.is_empty()).then(|| Explained {
@@ -89,7 +89,7 @@ impl Explainer<'_> {
     }
 
     /// What `failed` was denied, tried.
-    pub(super) fn find(&self, failed: &Failed<'_>) -> Option<Explanation> {
+    pub(in crate::driver) fn find(&self, failed: &Failed<'_>) -> Option<Explanation> {
         let action = failed.bound.planned;
         let package = self.planned.units.unit(action.unit).package.clone();
         let host = Machine::of(self.planned, action, &package);

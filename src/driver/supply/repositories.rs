@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::driver::Reporter;
-use crate::driver::packages::link_to_tree;
+use crate::driver::supply::packages::link_to_tree;
 use crate::manifest::model::Package;
 use crate::manifest::{ManifestContext, ManifestError, read_packages};
 use crate::package::{PackageId, PackageName, SourceId, Summary};
@@ -68,7 +68,7 @@ impl RepositoryError {
         match self {
             Self::Git(error) => error.help(),
             Self::Store(error) => error.help(),
-            Self::Link { source, .. } => super::files::help(source),
+            Self::Link { source, .. } => crate::driver::files::help(source),
             Self::NoPackage { source, .. } => match source {
                 Some(error) => error.help(),
                 None => Some("look for `Cargo.toml` in the repository at that commit".to_owned()),
@@ -91,7 +91,7 @@ pub struct Repository {
 
 impl Repository {
     /// The summaries of the packages that are named `name`.
-    pub(super) fn summaries(&self, name: &PackageName) -> Arc<[Arc<Summary>]> {
+    pub(in crate::driver) fn summaries(&self, name: &PackageName) -> Arc<[Arc<Summary>]> {
         self.packages
             .values()
             .filter(|package| package.id().name() == name)
@@ -101,7 +101,7 @@ impl Repository {
 }
 
 /// See the module.
-pub(super) struct Repositories {
+pub(in crate::driver) struct Repositories {
     store: Arc<Store>,
     manifests: ManifestContext,
     git: GitRepositories,
@@ -113,7 +113,7 @@ pub(super) struct Repositories {
 }
 
 impl Repositories {
-    pub(super) fn new(
+    pub(in crate::driver) fn new(
         store: Arc<Store>,
         network: Arc<Network>,
         manifests: ManifestContext,
@@ -132,7 +132,7 @@ impl Repositories {
     }
 
     /// Tells what there is to be told to whoever uses `package`, once.
-    pub(super) fn tell(
+    pub(in crate::driver) fn tell(
         &mut self,
         repository: &Repository,
         package: &PackageId,
@@ -148,12 +148,12 @@ impl Repositories {
     }
 
     /// The repositories that were used, by source.
-    pub(super) fn known(&self) -> &BTreeMap<SourceId, Arc<Repository>> {
+    pub(in crate::driver) fn known(&self) -> &BTreeMap<SourceId, Arc<Repository>> {
         &self.known
     }
 
     /// The packages of `source`, a git source with or without a commit.
-    pub(super) fn repository(
+    pub(in crate::driver) fn repository(
         &mut self,
         source: &SourceId,
         reporter: &mut dyn Reporter,

@@ -21,10 +21,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{BlobDigest, TreeDigest};
-use crate::driver::build::Built;
+use crate::driver::building::build::Built;
+use crate::driver::inputs::surroundings::View;
 use crate::driver::planning::{self, PlanOptions, Planned};
-use crate::driver::surroundings::View;
-use crate::driver::{Context, DriverError, Reporter, resolution, vendored};
+use crate::driver::supply::vendored;
+use crate::driver::{Context, DriverError, Reporter, resolution};
 use crate::manifest::model::Workspace;
 use crate::registry::Event;
 use crate::store::Store;
@@ -106,7 +107,7 @@ impl<'a> Question<'a> {
         if let Some(record) = self.record(planned, built, told)
             && let Ok(json) = serde_json::to_vec(&record)
         {
-            let _ = super::files::write(&self.file, &json);
+            let _ = crate::driver::files::write(&self.file, &json);
         }
     }
 

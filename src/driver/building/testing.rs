@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::driver::build::Built;
-use crate::driver::execution::{Execution, Setting};
+use crate::driver::building::build::Built;
+use crate::driver::building::execution::{Execution, Setting};
 use crate::driver::{DriverError, Planned};
 use crate::execute::ActionFailure;
 use crate::execute::bind::{Known, bind};

@@ -63,7 +63,7 @@ const MOST_FILES: usize = 50_000;
 
 /// What one package sees besides its own directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct View {
+pub(in crate::driver) struct View {
     /// Paths below the workspace's root, there or not.
     named: BTreeSet<String>,
     /// Paths that `kiln.toml` names.
@@ -74,27 +74,27 @@ pub(super) struct View {
 
 /// The views of a build.
 #[derive(Debug, Default)]
-pub(super) struct Surroundings {
+pub(in crate::driver) struct Surroundings {
     /// The tree that lies at the workspace's root for actions of these packages.
-    pub(super) trees: BTreeMap<PackageId, TreeRef>,
+    pub(in crate::driver) trees: BTreeMap<PackageId, TreeRef>,
     /// What each package with a view, or with a name for something that is not there, sees; and what it came to.
-    pub(super) views: Vec<(View, Option<TreeRef>)>,
+    pub(in crate::driver) views: Vec<(View, Option<TreeRef>)>,
     /// What each package sees, in words.
-    pub(super) reasons: BTreeMap<PackageId, Vec<String>>,
+    pub(in crate::driver) reasons: BTreeMap<PackageId, Vec<String>>,
 }
 
 /// Of what build the surroundings are asked for.
-pub(super) struct Question<'a> {
-    pub(super) store: &'a Store,
-    pub(super) workspace: &'a Workspace,
-    pub(super) packages: &'a BTreeMap<PackageId, Arc<Package>>,
-    pub(super) units: &'a UnitGraph,
-    pub(super) policy: &'a Policy,
-    pub(super) layout: &'a Layout,
+pub(in crate::driver) struct Question<'a> {
+    pub(in crate::driver) store: &'a Store,
+    pub(in crate::driver) workspace: &'a Workspace,
+    pub(in crate::driver) packages: &'a BTreeMap<PackageId, Arc<Package>>,
+    pub(in crate::driver) units: &'a UnitGraph,
+    pub(in crate::driver) policy: &'a Policy,
+    pub(in crate::driver) layout: &'a Layout,
 }
 
 /// What the packages of a build see of their workspace; `grants` is what `kiln.toml` says of that.
-pub(super) fn of_units(
+pub(in crate::driver) fn of_units(
     question: &Question<'_>,
     grants: &BTreeMap<PackageId, BTreeMap<String, Grant>>,
 ) -> Result<Surroundings, DriverError> {
@@ -272,7 +272,7 @@ impl View {
     }
 
     /// What the view is now, and whether that is `before`.
-    pub(super) fn is_still(
+    pub(in crate::driver) fn is_still(
         &self,
         store: &Store,
         workspace: &Workspace,

@@ -30,7 +30,7 @@ fn triples(rust: &RustToolchain, requested: &[String]) -> Vec<String> {
 }
 
 /// The compiler that the user named. What it says of itself is asked without a sandbox, so a checkout cannot name one.
-pub(super) fn rustc(context: &Context) -> Result<Option<PathBuf>, DriverError> {
+pub(in crate::driver) fn rustc(context: &Context) -> Result<Option<PathBuf>, DriverError> {
     let Some(rustc) = context.config.rustc()? else {
         return Ok(None);
     };
@@ -54,7 +54,7 @@ pub(super) fn rustc(context: &Context) -> Result<Option<PathBuf>, DriverError> {
 
 /// Asks rustc again about each platform that is compiled for with flags: they can change its cfg values, and these
 /// which flags apply. Where platforms were asked for, units for the host get no flags.
-pub(super) fn probe_with_flags(
+pub(in crate::driver) fn probe_with_flags(
     context: &Context,
     store: &Store,
     rust: &mut RustToolchain,
@@ -88,7 +88,7 @@ pub(super) fn probe_with_flags(
 
 /// The variables of `[env]` that a program gets which the user runs: those that the user has set count for more, but for
 /// forced ones.
-pub(super) fn environment_of_user(
+pub(in crate::driver) fn environment_of_user(
     context: &Context,
 ) -> Result<BTreeMap<String, String>, DriverError> {
     let variables = context.config.environment()?.into_iter();
@@ -99,7 +99,7 @@ pub(super) fn environment_of_user(
 }
 
 /// What programs for `platform` are run with: the runner and its arguments, or nothing.
-pub(super) fn runner(
+pub(in crate::driver) fn runner(
     context: &Context,
     rust: &RustToolchain,
     platform: &Platform,
@@ -119,7 +119,7 @@ pub(super) fn runner(
 }
 
 /// What configuration says of the units of a build for `requested`.
-pub(super) fn settings(
+pub(in crate::driver) fn settings(
     context: &Context,
     rust: &RustToolchain,
     requested: &[String],

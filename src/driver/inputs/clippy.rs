@@ -14,7 +14,7 @@ use crate::tree::{Directory, EncodedTree, Entry, TreeRef};
 const CONFIGURATION: [&str; 2] = [".clippy.toml", "clippy.toml"];
 
 /// The driver of `rust`, and the configuration of the members of `workspace`.
-pub(super) fn clippy(
+pub(in crate::driver) fn clippy(
     store: &Store,
     rust: &RustToolchain,
     workspace: &Workspace,

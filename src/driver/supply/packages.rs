@@ -14,11 +14,11 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::digest::{Claimed, Sha256};
-use crate::driver::providers::Provider;
-use crate::driver::registries::{Registries, Reporting};
-use crate::driver::repositories::Repository;
 use crate::driver::resolution::Resolved;
-use crate::driver::vendored::VendoredPackage;
+use crate::driver::supply::providers::Provider;
+use crate::driver::supply::registries::{Registries, Reporting};
+use crate::driver::supply::repositories::Repository;
+use crate::driver::supply::vendored::VendoredPackage;
 use crate::driver::{Context, DriverError};
 use crate::manifest::model::Package;
 use crate::manifest::read_package;
@@ -76,15 +76,15 @@ pub fn obtain(
 }
 
 /// What is said of the archive of a package.
-pub(super) struct Claims {
+pub(in crate::driver) struct Claims {
     /// By a lock, and where in it.
-    pub(super) locked: Option<(Claimed<Sha256>, String)>,
+    pub(in crate::driver) locked: Option<(Claimed<Sha256>, String)>,
     /// By the index.
-    pub(super) indexed: Option<Claimed<Sha256>>,
+    pub(in crate::driver) indexed: Option<Claimed<Sha256>>,
 }
 
 /// The same for packages of any lock; those of `packages` are there already.
-pub(super) fn obtain_each(
+pub(in crate::driver) fn obtain_each(
     context: &Context,
     store: &Arc<Store>,
     mut packages: BTreeMap<PackageId, Arc<Package>>,
@@ -136,7 +136,7 @@ pub(super) fn obtain_each(
         .packages
         .extend(of_directories.map(|(id, vendored)| (id.clone(), vendored.package.clone())));
     let fetched = fetch(context, store, &requests, registries)?;
-    let manifests = super::resolution::manifest_context(context);
+    let manifests = crate::driver::resolution::manifest_context(context);
     let read: Vec<(PackageId, Arc<Package>, Fetched)> = fetched
         .into_par_iter()
         .map(|fetched| {
@@ -159,7 +159,7 @@ pub(super) fn obtain_each(
 }
 
 /// Fetches and unpacks what registries have, local ones included.
-pub(super) fn fetch(
+pub(in crate::driver) fn fetch(
     context: &Context,
     store: &Arc<Store>,
     wanted: &[Wanted],
@@ -194,7 +194,7 @@ fn lock_place(resolved: &Resolved, id: &PackageId) -> String {
 }
 
 /// The directory of an unpacked package, by a path that ends in `<name>-<version>`.
-pub(super) fn named_directory(
+pub(in crate::driver) fn named_directory(
     context: &Context,
     store: &Store,
     fetched: &Fetched,
@@ -212,7 +212,7 @@ pub(super) fn named_directory(
 }
 
 /// Makes `<parent>/<name>` a link to the directory `tree`, if it is none yet, and gives its path.
-pub(super) fn link_to_tree(
+pub(in crate::driver) fn link_to_tree(
     parent: &Path,
     name: &str,
     tree: &Path,

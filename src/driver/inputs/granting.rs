@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::digest::TreeDigest;
 use crate::driver::DriverError;
-use crate::driver::declared::{Declared, Judge};
+use crate::driver::inputs::declared::{Declared, Judge};
 use crate::package::PackageId;
 use crate::plan::Granted;
 use crate::policy::{Grant, Grants};
@@ -19,7 +19,7 @@ use crate::unit::graph::{Mode, UnitIndex};
 
 /// The grants of a build.
 #[derive(Debug)]
-pub(super) struct BuildGrants {
+pub(in crate::driver) struct BuildGrants {
     /// What each package is granted that is granted anything.
     pub packages: BTreeMap<PackageId, Granted>,
     /// What everything that is linked sees at `/`: the C toolchain, and the libraries that a package of the build may
@@ -38,7 +38,7 @@ pub(super) struct BuildGrants {
 }
 
 /// Decides what the packages of `units` are granted, and makes the trees for it.
-pub(super) fn grant(
+pub(in crate::driver) fn grant(
     judge: &Judge<'_>,
     store: &Arc<Store>,
     units: &UnitGraph,
@@ -124,7 +124,7 @@ pub(super) fn grant(
 }
 
 /// Every package of the units, and the packages that act within its build script.
-pub(super) fn uses(units: &UnitGraph) -> BTreeMap<&PackageId, BTreeSet<&PackageId>> {
+pub(in crate::driver) fn uses(units: &UnitGraph) -> BTreeMap<&PackageId, BTreeSet<&PackageId>> {
     let mut uses: BTreeMap<&PackageId, BTreeSet<&PackageId>> = BTreeMap::new();
     for (index, unit) in units.units.iter().enumerate() {
         let uses = uses.entry(&unit.package).or_default();
@@ -136,7 +136,7 @@ pub(super) fn uses(units: &UnitGraph) -> BTreeMap<&PackageId, BTreeSet<&PackageI
 }
 
 /// The packages that act within the build script which `run` runs: all that it was compiled from.
-pub(super) fn used_by_script(units: &UnitGraph, run: UnitIndex) -> BTreeSet<&PackageId> {
+pub(in crate::driver) fn used_by_script(units: &UnitGraph, run: UnitIndex) -> BTreeSet<&PackageId> {
     let mut found = BTreeSet::new();
     let mut seen = BTreeSet::new();
     let mut stack: Vec<UnitIndex> = units
@@ -165,7 +165,7 @@ fn add(list: &mut Vec<String>, more: &BTreeSet<String>) {
 }
 
 /// What of `grants` is of the machine.
-pub(super) fn system_grants(grants: &Grants) -> SystemGrants {
+pub(in crate::driver) fn system_grants(grants: &Grants) -> SystemGrants {
     let (programs, programs_if_present) = Grants::split(&grants.exec);
     let (paths, paths_if_present) = Grants::split(&grants.read);
     let (pkg_config, pkg_config_if_present) = Grants::split(&grants.pkg_config);

@@ -22,30 +22,30 @@ const NOT_HEEDED: [&str; 2] = ["PATH", "TMPDIR"];
 
 /// What linking sees beside the C toolchain.
 #[derive(Debug, Default)]
-pub(super) struct Declared {
+pub(in crate::driver) struct Declared {
     /// Programs that have to be there.
-    pub(super) programs: BTreeSet<String>,
+    pub(in crate::driver) programs: BTreeSet<String>,
     /// Programs that are wanted if they are there.
-    pub(super) programs_if_present: BTreeSet<String>,
+    pub(in crate::driver) programs_if_present: BTreeSet<String>,
     /// Files and directories.
-    pub(super) paths: BTreeSet<String>,
+    pub(in crate::driver) paths: BTreeSet<String>,
 }
 
 /// By what configuration is judged.
-pub(super) struct Judge<'a> {
-    pub(super) context: &'a Context,
-    pub(super) workspace: &'a Workspace,
-    pub(super) layout: &'a Layout,
-    pub(super) policy: &'a Policy,
-    pub(super) rust: &'a RustToolchain,
-    pub(super) c: &'a CToolchain,
-    pub(super) search: &'a [PathBuf],
-    pub(super) mode: BuildMode,
+pub(in crate::driver) struct Judge<'a> {
+    pub(in crate::driver) context: &'a Context,
+    pub(in crate::driver) workspace: &'a Workspace,
+    pub(in crate::driver) layout: &'a Layout,
+    pub(in crate::driver) policy: &'a Policy,
+    pub(in crate::driver) rust: &'a RustToolchain,
+    pub(in crate::driver) c: &'a CToolchain,
+    pub(in crate::driver) search: &'a [PathBuf],
+    pub(in crate::driver) mode: BuildMode,
 }
 
 impl Judge<'_> {
     /// Completes `settings`, whose flags are known, and says what linking has to see for it.
-    pub(super) fn complete(
+    pub(in crate::driver) fn complete(
         &self,
         settings: &mut Settings,
         reporter: &mut dyn Reporter,
@@ -78,7 +78,7 @@ impl Judge<'_> {
     }
 
     /// What runs programs under test. It runs in the sandbox with them, so it has to be seen there as a linker has.
-    pub(super) fn runners(
+    pub(in crate::driver) fn runners(
         &self,
         settings: &mut Settings,
         declared: &mut Declared,

@@ -11,8 +11,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::driver::build::Built;
-use crate::driver::configured;
+use crate::driver::building::build::Built;
+use crate::driver::inputs::configured;
 use crate::driver::{Context, DriverError, Planned};
 use crate::execute::outcome::Outcome;
 use crate::path::RelPath;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::driver::denials::Explainer;
+use crate::driver::building::denials::Explainer;
 use crate::driver::{DriverError, Planned};
 use crate::execute::local::{LocalExecutor, RunningActions};
 use crate::execute::placement::{InPlace, Placement};
@@ -17,7 +17,7 @@ use crate::unit::graph::UnitIndex;
 
 /// How actions of a plan are run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Setting<'a> {
+pub(in crate::driver) struct Setting<'a> {
     /// The plan.
     pub planned: &'a Planned,
     /// How many jobs run at once, at least one.
@@ -32,7 +32,7 @@ pub(super) struct Setting<'a> {
 
 /// What there is while they run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Execution<'a> {
+pub(in crate::driver) struct Execution<'a> {
     /// Who runs them.
     pub executor: &'a LocalExecutor<'a>,
     /// What they share. The scheduler has a token of its own besides.
@@ -43,7 +43,7 @@ pub(super) struct Execution<'a> {
 
 impl Setting<'_> {
     /// Does `body` with an executor.
-    pub(super) fn execute<R>(
+    pub(in crate::driver) fn execute<R>(
         self,
         body: impl FnOnce(&Execution<'_>) -> Result<R, DriverError>,
     ) -> Result<R, DriverError> {

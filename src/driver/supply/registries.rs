@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::driver::providers::Provider;
-use crate::driver::repositories::{Repositories, Repository, RepositoryError};
-use crate::driver::vendored::{Directory, VendoredError};
+use crate::driver::supply::providers::Provider;
+use crate::driver::supply::repositories::{Repositories, Repository, RepositoryError};
+use crate::driver::supply::vendored::{Directory, VendoredError};
 use crate::driver::{Context, DriverError, Reporter};
 use crate::manifest::ManifestContext;
 use crate::manifest::config::Config;
@@ -16,7 +16,7 @@ use crate::resolve::{Summaries, Versions, VersionsError};
 use crate::store::Store;
 
 /// Passes what happens while fetching on to the reporter.
-pub(super) struct Reporting<'a>(pub(super) &'a mut dyn Reporter);
+pub(in crate::driver) struct Reporting<'a>(pub(in crate::driver) &'a mut dyn Reporter);
 
 impl Progress for Reporting<'_> {
     fn event(&mut self, event: Event) {
@@ -38,7 +38,7 @@ impl Overlay {
     }
 
     /// The archive of a package that is in it.
-    pub(super) fn archive(&self, package: &PackageId) -> Option<&PathBuf> {
+    pub(in crate::driver) fn archive(&self, package: &PackageId) -> Option<&PathBuf> {
         Some(&self.packages.get(package)?.1)
     }
 
@@ -94,7 +94,7 @@ impl<'a> Registries<'a> {
         reporter: &'a mut dyn Reporter,
     ) -> Result<Self, RegistryError> {
         let network = Arc::new(Network::new(context.network.clone())?);
-        let manifests = super::resolution::manifest_context(context);
+        let manifests = crate::driver::resolution::manifest_context(context);
         Ok(Self {
             repositories: Repositories::new(
                 store.clone(),
@@ -122,7 +122,7 @@ impl<'a> Registries<'a> {
     }
 
     /// The network, the clients by source, and the reporter.
-    pub(super) fn parts(
+    pub(in crate::driver) fn parts(
         &mut self,
     ) -> (
         Arc<Network>,
@@ -133,7 +133,7 @@ impl<'a> Registries<'a> {
     }
 
     /// The repository of `source`, a git source.
-    pub(super) fn repository(
+    pub(in crate::driver) fn repository(
         &mut self,
         source: &SourceId,
     ) -> Result<Arc<Repository>, RepositoryError> {
@@ -141,7 +141,7 @@ impl<'a> Registries<'a> {
     }
 
     /// Tells whoever uses `package` of `repository` what is odd about it.
-    pub(super) fn tell_of(&mut self, repository: &Repository, package: &PackageId) {
+    pub(in crate::driver) fn tell_of(&mut self, repository: &Repository, package: &PackageId) {
         self.repositories.tell(repository, package, self.reporter);
     }
 
@@ -158,7 +158,10 @@ impl<'a> Registries<'a> {
     }
 
     /// Who answers for `source`. If it is a registry that is to be asked, there is a client for it then.
-    pub(super) fn provider(&mut self, source: &SourceId) -> Result<Provider, ProviderError> {
+    pub(in crate::driver) fn provider(
+        &mut self,
+        source: &SourceId,
+    ) -> Result<Provider, ProviderError> {
         let key = source.with_precise(None);
         if let Some(known) = self.providers.get(&key) {
             return Ok(known.clone());
@@ -257,7 +260,7 @@ fn vendored(
 
 /// Why nobody can answer for a source.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ProviderError {
+pub(in crate::driver) enum ProviderError {
     /// What takes its place, or the configuration.
     #[error(transparent)]
     Vendored(#[from] VendoredError),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::digest::{Claimed, Sha256};
-use crate::driver::packages::link_to_tree;
+use crate::driver::supply::packages::link_to_tree;
 use crate::manifest::model::Package;
 use crate::manifest::{ManifestContext, ManifestError, read_package};
 use crate::package::{PackageId, PackageName, SourceId, Summary};
@@ -24,7 +24,7 @@ use crate::store::{Store, StoreError};
 use crate::tree::TreeRef;
 
 /// The file that has the checksums.
-pub(super) const CHECKSUMS: &str = ".cargo-checksum.json";
+pub(in crate::driver) const CHECKSUMS: &str = ".cargo-checksum.json";
 
 /// Why a vendored package cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +127,7 @@ impl VendoredError {
             }
             Self::Store(error) => return error.help(),
             Self::Config(error) => return error.help(),
-            Self::Write { source, .. } => return super::files::help(source),
+            Self::Write { source, .. } => return crate::driver::files::help(source),
         };
         Some(text.to_owned())
     }
@@ -171,7 +171,7 @@ pub struct VendoredPackage {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(in crate::driver) struct Directory {
     path: PathBuf,
     /// The source that the packages were read for.
     source: SourceId,
@@ -181,7 +181,7 @@ pub(super) struct Directory {
 
 impl Directory {
     /// Reads the packages in `path`, as those of `source`.
-    pub(super) fn read(
+    pub(in crate::driver) fn read(
         path: &Path,
         source: &SourceId,
         manifests: &ManifestContext,
@@ -239,17 +239,17 @@ impl Directory {
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::driver) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The names of its packages.
-    pub(super) fn names(&self) -> impl Iterator<Item = &PackageName> {
+    pub(in crate::driver) fn names(&self) -> impl Iterator<Item = &PackageName> {
         self.entries.iter().map(|entry| &entry.name)
     }
 
     /// The summaries of the packages named `name`, as those of `source`.
-    pub(super) fn summaries(
+    pub(in crate::driver) fn summaries(
         &self,
         name: &PackageName,
         source: &SourceId,
@@ -270,7 +270,7 @@ impl Directory {
     }
 
     /// Brings a package into the store and compares its files with their checksums.
-    pub(super) fn obtain(
+    pub(in crate::driver) fn obtain(
         &self,
         store: &Store,
         id: &PackageId,
@@ -346,7 +346,7 @@ impl Directory {
                     },
                 })
             })?;
-        super::files::write(&record, b"").map_err(|source| VendoredError::Write {
+        crate::driver::files::write(&record, b"").map_err(|source| VendoredError::Write {
             path: record.clone(),
             source,
         })
@@ -354,7 +354,7 @@ impl Directory {
 }
 
 /// The files of a vendored package, as they are now, in the store.
-pub(super) fn snapshot(store: &Store, directory: &Path) -> Result<TreeRef, StoreError> {
+pub(in crate::driver) fn snapshot(store: &Store, directory: &Path) -> Result<TreeRef, StoreError> {
     let exclude = |relative: &str, _is_directory: bool| relative == CHECKSUMS;
     Ok(store.snapshot(directory, &exclude, directory)?.tree)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::driver::build::Built;
+use crate::driver::building::build::Built;
 use crate::driver::{DriverError, Planned};
 use crate::path::RelPath;
 use crate::plan::docs::PAGES;
@@ -120,5 +120,5 @@ fn for_platform(
                 })?;
         }
     }
-    super::files::write(&mark, made_from.as_bytes()).map_err(failed(&mark))
+    crate::driver::files::write(&mark, made_from.as_bytes()).map_err(failed(&mark))
 }
