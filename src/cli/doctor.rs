@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::cli::shell::Shell;
 use crate::diag::chain;
-use crate::driver::{Context, DriverError, planning};
+use crate::driver::{Context, DriverError, toolchains};
 use crate::sandbox::probe::probe;
 use crate::store::Store;
 
@@ -86,7 +86,7 @@ pub(super) fn doctor(context: &Context, shell: &Shell) -> Result<ExitCode, Drive
         }
     };
     if let Some(store) = store {
-        let rust = planning::rust_toolchain(context, &store, &context.directory, &[]);
+        let rust = toolchains::rust_toolchain(context, &store, &context.directory, &[]);
         match rust {
             Ok(rust) => {
                 show(
@@ -100,7 +100,7 @@ pub(super) fn doctor(context: &Context, shell: &Shell) -> Result<ExitCode, Drive
                         rust.tree
                     )),
                 );
-                let c = planning::c_toolchain(&store, &rust);
+                let c = toolchains::c_toolchain(&store, &rust);
                 show(
                     "C toolchain",
                     c.map(|c| format!("{}, tree {}", c.version, c.system.tree)),

@@ -9,7 +9,7 @@ use crate::cli::report::FetchView;
 use crate::cli::shell::Shell;
 use crate::driver::supply::packages;
 use crate::driver::supply::registries::Registries;
-use crate::driver::{Context, DriverError, planning, resolution};
+use crate::driver::{Context, DriverError, resolution, toolchains};
 use crate::package::PackageId;
 use crate::store::Store;
 use crate::unit::{self, BuildRequest, Intent, PackageSelection, Platforms};
@@ -26,7 +26,7 @@ pub(super) fn fetch(
     for warning in &workspace.warnings {
         shell.warning(warning);
     }
-    let rust = planning::rust_toolchain(context, &store, &workspace.root, &arguments.target)?;
+    let rust = toolchains::rust_toolchain(context, &store, &workspace.root, &arguments.target)?;
     let mut registries = Registries::new(context, &store, &mut view)?;
     let resolved = resolution::resolve(context, workspace, &rust.version.release, &mut registries)?;
     let wanted: BTreeSet<PackageId> = if arguments.target.is_empty() {

@@ -43,7 +43,7 @@ pub(super) fn locate_project(
         None => find_manifest(&context.directory)?,
     };
     let manifest = if arguments.workspace {
-        workspace_root(&current, &resolution::manifest_context(context))?
+        workspace_root(&current, &context.manifest_context())?
     } else {
         current
     };

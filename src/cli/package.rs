@@ -15,7 +15,7 @@ use crate::cli::shell::Shell;
 use crate::cli::target::OWN;
 use crate::driver::packaging::{self, Created, FileList, Packaging, PackagingOptions};
 use crate::driver::supply::registries::Registries;
-use crate::driver::{Context, DriverError, planning, resolution};
+use crate::driver::{Context, DriverError, resolution, toolchains};
 use crate::manifest::model::{Package, Workspace};
 use crate::message::text::harmless_line;
 use crate::package::PackageId;
@@ -172,7 +172,7 @@ impl<'a> Making<'a> {
         if workspace.lock_path().exists() && !arguments.exclude_lockfile {
             // What is packaged keeps what the workspace's lock says, which has to fit.
             let mut view = FetchView::new(shell);
-            let rust = planning::rust_toolchain(context, &store, &workspace.root, &[])?;
+            let rust = toolchains::rust_toolchain(context, &store, &workspace.root, &[])?;
             let mut registries = Registries::new(context, &store, &mut view)?;
             let release = &rust.version.release;
             resolution::resolve(context, workspace.clone(), release, &mut registries)?;

@@ -4,6 +4,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use super::DriverError;
+
 /// Writes `bytes` to the file at `path`, making the directories above it; whoever looks sees the old content or the
 /// new. A new file has mode 0644.
 ///
@@ -21,6 +23,40 @@ pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut source = std::fs::File::open(from)?;
     let mode = source.metadata()?.permissions().mode() & 0o777;
     put(to, mode, |file| io::copy(&mut source, file).map(drop))
+}
+
+/// The text of a file of the user's; nothing if it is not there.
+pub(super) fn read_text(path: &Path) -> Result<String, DriverError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(source) => Err(DriverError::File {
+            path: path.to_owned(),
+            verb: "read",
+            source,
+        }),
+    }
+}
+
+/// Replaces a file of the user's. What is read-only stays as it is, also for root, and a link stays a link.
+pub(super) fn replace(path: &Path, text: &str) -> Result<(), DriverError> {
+    let failed = |source| DriverError::File {
+        path: path.to_owned(),
+        verb: "written",
+        source,
+    };
+    let target = match std::fs::canonicalize(path) {
+        Ok(target) => target,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        Err(error) => return Err(failed(error)),
+    };
+    if std::fs::metadata(&target).is_ok_and(|data| data.permissions().readonly()) {
+        return Err(failed(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the file is read-only",
+        )));
+    }
+    write(&target, text.as_bytes()).map_err(failed)
 }
 
 fn put(

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use semver::{Version, VersionReq};
 
 use crate::diag::chain;
-use crate::driver::planning::{self, Lowered};
+use crate::driver::planning::Lowered;
+use crate::driver::supply::links::named_directory;
 use crate::driver::supply::packages;
 use crate::driver::supply::registries::Registries;
+use crate::driver::toolchains;
 use crate::driver::{Context, DriverError, LockMode, Reporter, resolution};
 use crate::manifest::{ManifestContext, load_workspace};
 use crate::package::{PackageId, PackageName, SourceId, Summary};
@@ -99,13 +101,13 @@ pub fn lower(
             message: format!("`{}` could not be fetched", summary.id),
             help: None,
         })?;
-    let directory = packages::named_directory(context, store, &fetched)?;
+    let directory = named_directory(context, store, &fetched)?;
     let manifests = ManifestContext {
         barriers: vec![directory.clone()],
-        ..resolution::manifest_context(context)
+        ..context.manifest_context()
     };
     let workspace = load_workspace(&directory.join("Cargo.toml"), &manifests)?;
-    let rust = planning::rust_toolchain(context, store, &context.directory, &request.platforms)?;
+    let rust = toolchains::rust_toolchain(context, store, &context.directory, &request.platforms)?;
     if !workspace.lock_path().is_file() {
         return Err(no_lock(&summary.id));
     }

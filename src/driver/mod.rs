@@ -3,15 +3,17 @@
 //! through [`Context`], what is to be told goes out through [`Reporter`].
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::diag::{Report, Snippet};
+use crate::manifest::ManifestContext;
 use crate::message::text::harmless_line;
 use crate::registry::Event;
 
 pub mod approving;
 pub mod building;
+mod changes;
 pub mod cleaning;
 pub mod comparing;
 pub mod explaining;
@@ -19,16 +21,18 @@ mod files;
 mod inputs;
 pub mod install;
 pub mod packaging;
+pub mod planned;
 pub mod planning;
 pub mod policies;
 pub mod resolution;
 pub mod suggesting;
 pub mod supply;
+pub mod toolchains;
 pub mod updating;
 pub mod vendoring;
 pub mod viewing;
 
-pub use planning::Planned;
+pub use planned::Planned;
 
 /// What the user's environment and the flags of every command come to.
 #[derive(Debug, Clone)]
@@ -59,6 +63,22 @@ pub struct Context {
     pub overlay: Arc<supply::registries::Overlay>,
     /// Cargo's configuration: its files, `CARGO_*` and `--config`.
     pub config: Arc<crate::manifest::config::Config>,
+}
+
+impl Context {
+    /// What reading manifests needs to know.
+    pub fn manifest_context(&self) -> ManifestContext {
+        let mut barriers: Vec<PathBuf> = Vec::new();
+        if let Some(home) = cargo_home(&self.variables) {
+            barriers.push(home);
+        }
+        barriers.push(self.home.clone());
+        if self.alone {
+            let manifest = self.manifest_path.as_deref();
+            barriers.extend(manifest.and_then(Path::parent).map(Path::to_owned));
+        }
+        self.config.manifest_context(barriers)
+    }
 }
 
 /// Whether `Cargo.lock` may change.

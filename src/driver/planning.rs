@@ -1,36 +1,32 @@
 //! From a resolved workspace to a locked action graph: units, toolchains, sources, grants.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::digest::TreeDigest;
-use crate::driver::approving;
+use crate::driver::inputs::approvals;
 use crate::driver::inputs::clippy;
 use crate::driver::inputs::configured;
 use crate::driver::inputs::declared::Judge;
 use crate::driver::inputs::granting::{self, BuildGrants};
-use crate::driver::inputs::surroundings::{self, Surroundings};
+use crate::driver::inputs::snapshots::{snapshot, workspace_snapshot};
+use crate::driver::inputs::surroundings::{self};
+use crate::driver::planned::Planned;
 use crate::driver::resolution::{self, Resolved};
 use crate::driver::supply::packages::{self, Packages};
 use crate::driver::supply::registries::Registries;
+use crate::driver::toolchains;
 use crate::driver::{Context, DriverError, Reporter};
-use crate::execute::outcome::Outcome;
-use crate::manifest::model::{Package, Workspace};
 use crate::package::{PackageId, SourceId};
-use crate::path::RelPath;
-use crate::plan::graph::{ActionGraph, ActionKind, Artifact};
+use crate::plan::graph::ActionKind;
 use crate::plan::layout::Layout;
-use crate::plan::settings::Settings;
 use crate::plan::{Clippy, PlanInput, Tests, plan};
 use crate::policy::{Approvals, BuildMode, Policy};
-use crate::sandbox::{Isolation, Limits, SandboxProfile};
+use crate::sandbox::{Isolation, SandboxProfile};
 use crate::store::Store;
 use crate::toolchain;
-use crate::toolchain::c::{CRequest, SystemGrants};
-use crate::toolchain::model::{CToolchain, RustToolchain, SystemTree};
-use crate::toolchain::rustup::RustRequest;
-use crate::tree::{BlobRef, Directory, EncodedTree, Entry, TreeRef};
+use crate::toolchain::model::RustToolchain;
+use crate::tree::TreeRef;
 use crate::unit::{self, BuildRequest, Platforms, UnitGraph};
 
 /// Whose word counts on what is granted.
@@ -80,204 +76,6 @@ pub struct Lowered {
     pub rust: RustToolchain,
 }
 
-/// Everything about a planned build.
-#[derive(Debug)]
-pub struct Planned {
-    /// The store that the build uses.
-    pub store: Arc<Store>,
-    /// The workspace and its lock.
-    pub resolved: Resolved,
-    /// The packages of the units.
-    pub packages: BTreeMap<PackageId, Arc<Package>>,
-    /// What was fetched.
-    pub fetched: BTreeMap<PackageId, crate::source::Fetched>,
-    /// The content of each package; of one from a repository, that of the repository.
-    pub sources: BTreeMap<PackageId, TreeRef>,
-    /// The directories of the repositories that packages come from.
-    pub checkouts: BTreeMap<SourceId, PathBuf>,
-    /// The directories of the user's that stand for packages.
-    pub vendored: BTreeMap<PackageId, PathBuf>,
-    /// The units.
-    pub units: UnitGraph,
-    /// The actions.
-    pub graph: ActionGraph,
-    /// Where actions see things.
-    pub layout: Layout,
-    /// The Rust toolchain.
-    pub rust: RustToolchain,
-    /// The C toolchain.
-    pub c: CToolchain,
-    /// Every system tree that an action may see, by its digest.
-    pub systems: BTreeMap<TreeRef, SystemTree>,
-    /// The sandbox profiles, by name.
-    pub profiles: BTreeMap<String, SandboxProfile>,
-    /// Every selection of the machine's files that policy made, and the tree that it came to.
-    pub granted_systems: Vec<(SystemGrants, TreeDigest)>,
-    /// The variables of the user's that policy passes on or sets.
-    pub granted_variables: BTreeSet<String>,
-    /// The environment that kiln was started with.
-    pub variables: BTreeMap<String, String>,
-    /// The policy.
-    pub policy: Policy,
-    /// The limits that policy sets, by package.
-    pub limits: BTreeMap<PackageId, Limits>,
-    /// What policy granted, in words, and the system tree that holds it, by package.
-    pub grants: BTreeMap<PackageId, (Vec<String>, TreeRef)>,
-    /// What packages see of the workspace besides their own directories.
-    pub(super) surroundings: Surroundings,
-    /// What configuration says of the units.
-    pub settings: Settings,
-    /// The directory of the build profile.
-    pub profile_directory: String,
-}
-
-impl Planned {
-    /// The workspace.
-    pub fn workspace(&self) -> &Workspace {
-        &self.resolved.workspace
-    }
-
-    /// The package id specification that cargo's tools expect.
-    pub fn package_id_spec(&self, package: &PackageId) -> String {
-        unit::package_id_spec(package)
-    }
-
-    /// The host's path of a file that rustc names, if it is one of the user's.
-    pub fn host_path(&self, path: &str) -> Option<PathBuf> {
-        let workspace = self.layout.workspace();
-        if let Some(relative) = path.strip_prefix(&format!("{workspace}/")) {
-            return Some(self.workspace().root.join(relative));
-        }
-        let in_repository = self.checkouts.iter().find_map(|(source, directory)| {
-            let beneath = format!("{}/", self.layout.repository(source));
-            path.strip_prefix(&beneath)
-                .map(|relative| directory.join(relative))
-        });
-        if in_repository.is_some() {
-            return in_repository;
-        }
-        self.packages.iter().find_map(|(id, package)| {
-            let beneath = format!("{}/", self.layout.source(id));
-            path.strip_prefix(&beneath)
-                .map(|relative| package.root().join(relative))
-        })
-    }
-
-    /// The directory of a platform's artifacts, below the directory `destination` (`target/kiln`).
-    pub fn artifact_directory(&self, destination: &Path, triple: Option<&str>) -> PathBuf {
-        let platform =
-            triple.map_or_else(|| destination.to_owned(), |triple| destination.join(triple));
-        platform.join(&self.profile_directory)
-    }
-
-    /// Where an artifact goes, below `target/kiln`.
-    pub fn artifact_relative_path(&self, artifact: &Artifact) -> RelPath {
-        let triple = artifact
-            .triple
-            .as_ref()
-            .map_or(String::new(), |triple| format!("{triple}/"));
-        RelPath::new(format!(
-            "{triple}{}/{}",
-            self.profile_directory, artifact.path
-        ))
-        .expect("a triple, a profile's name and a relative path are made of whole components")
-    }
-
-    /// Where an artifact goes, below the directory `destination` (`target/kiln`).
-    pub fn artifact_path(&self, destination: &Path, artifact: &Artifact) -> PathBuf {
-        destination.join(self.artifact_relative_path(artifact).as_str())
-    }
-
-    /// Where the user finds what a build script wrote.
-    pub fn out_dir_for_user(&self, outcome: &Outcome) -> PathBuf {
-        let tree = outcome
-            .directory
-            .and_then(|tree| self.store.materialize(&tree).ok());
-        tree.unwrap_or_default()
-    }
-
-    /// Where the user finds output files that are not handed out: in the store, under their own names, since tools
-    /// tell by its extension that a file is a proc macro.
-    pub fn output_paths_for_user(&self, outcome: &Outcome) -> Vec<String> {
-        let mut level = Directory::new();
-        for (name, entry) in &outcome.files {
-            let file = Entry::File {
-                blob: entry.blob,
-                executable: entry.executable,
-            };
-            if level.insert(name, file).is_err() {
-                return Vec::new();
-            }
-        }
-        let encoded = EncodedTree {
-            root: level.tree_ref(),
-            levels: BTreeMap::from([(level.tree_ref().digest, level.encode())]),
-        };
-        let directory = self
-            .store
-            .put_tree(&encoded)
-            .and_then(|tree| self.store.materialize(&tree));
-        match directory {
-            Ok(directory) => outcome
-                .files
-                .keys()
-                .map(|name| directory.join(name).display().to_string())
-                .collect(),
-            Err(_) => Vec::new(),
-        }
-    }
-
-    /// What an action printed, from the store.
-    pub fn stored_output(&self, blob: &BlobRef) -> Option<Vec<u8>> {
-        self.store.read_blob(blob).ok()?
-    }
-}
-
-/// The Rust toolchain for the directory `root`, with what it says of `targets`.
-pub fn rust_toolchain(
-    context: &Context,
-    store: &Store,
-    root: &Path,
-    targets: &[String],
-) -> Result<RustToolchain, DriverError> {
-    let request = RustRequest {
-        env: context
-            .variables
-            .iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
-        cwd: root.to_owned(),
-        toolchain_override: context.toolchain.clone(),
-        rustc: configured::rustc(context)?,
-        allow_toolchain_path: false,
-    };
-    let choice = toolchain::rustup::choose(&request)?;
-    // The host's platform is there in any case, whatever name it is asked for by.
-    let triples: Vec<String> = targets
-        .iter()
-        .filter(|triple| *triple != "host-tuple")
-        .cloned()
-        .collect();
-    let mut rust = toolchain::rust::load(store, &choice, &triples)?;
-    configured::probe_with_flags(context, store, &mut rust, targets)?;
-    Ok(rust)
-}
-
-/// The C toolchain of the machine.
-pub fn c_toolchain(store: &Store, rust: &RustToolchain) -> Result<CToolchain, DriverError> {
-    Ok(toolchain::c::discover(&CRequest {
-        store,
-        compiler: None,
-        search: &system_search(),
-        rust,
-    })?)
-}
-
-/// Where programs of the machine are looked for: never along the user's `PATH`.
-pub(super) fn system_search() -> Vec<PathBuf> {
-    toolchain::SYSTEM_SEARCH.iter().map(PathBuf::from).collect()
-}
-
 /// Resolves the user's workspace and lowers `request` to units, fetching what that takes.
 pub fn lower(
     context: &Context,
@@ -289,7 +87,7 @@ pub fn lower(
     for warning in &workspace.warnings {
         reporter.warning(warning);
     }
-    let rust = rust_toolchain(context, store, &workspace.root, &request.platforms)?;
+    let rust = toolchains::rust_toolchain(context, store, &workspace.root, &request.platforms)?;
     let mut registries = Registries::new(context, store, reporter)?;
     let resolved = resolution::resolve(context, workspace, &rust.version.release, &mut registries)?;
     let platforms = Platforms::of(&rust);
@@ -331,12 +129,12 @@ pub fn plan_actions(
     } = lowered;
     let root = &resolved.workspace.root;
     let (policy, approvals) = match &options.policy {
-        PolicyFrom::Workspace => (Policy::load(root)?, approving::load(root)?),
-        PolicyFrom::Text(text) => (Policy::parse(text)?, approving::load(root)?),
+        PolicyFrom::Workspace => (Policy::load(root)?, approvals::load(root)?),
+        PolicyFrom::Text(text) => (Policy::parse(text)?, approvals::load(root)?),
         PolicyFrom::Kiln => (Policy::parse("")?, Approvals::default()),
     };
     let profiles = sandbox_profiles(options.tests.is_some())?;
-    let c = c_toolchain(store, &rust)?;
+    let c = toolchains::c_toolchain(store, &rust)?;
     toolchain::check_pins(&rust, &c, policy.pins().rust_digest, policy.pins().c_digest)?;
     let runtime = toolchain::c::runtime_tree(store, &rust)?;
     let lto = unit::lto::lto_modes(&units);
@@ -355,7 +153,7 @@ pub fn plan_actions(
         };
         sources.insert((*id).clone(), tree);
     }
-    approving::gate(&policy, &approvals, &units, &sources)?;
+    approvals::gate(&policy, &approvals, &units, &sources)?;
     let Packages {
         packages,
         fetched,
@@ -373,7 +171,7 @@ pub fn plan_actions(
         )?),
         None => None,
     };
-    let search = system_search();
+    let search = toolchains::system_search();
     let judge = Judge {
         context,
         workspace: &resolved.workspace,
@@ -532,56 +330,4 @@ fn profile_directory(request: &BuildRequest) -> String {
         "release" | "bench" => "release".to_owned(),
         other => other.to_owned(),
     }
-}
-
-/// The content of a package of the workspace, without what is no part of it: version control, and what builds leave.
-pub(super) fn snapshot(
-    store: &Store,
-    workspace: &Workspace,
-    package: &Package,
-    reporter: &mut dyn Reporter,
-) -> Result<TreeRef, DriverError> {
-    let root = package.root();
-    let above = if root.starts_with(&workspace.root) {
-        &workspace.root
-    } else {
-        root
-    };
-    let snapshot = store.snapshot(root, &excluded(root, workspace), above)?;
-    for left_out in &snapshot.left_out {
-        reporter.warning(&format!(
-            "`{}` of `{}` is not part of the build: {}",
-            left_out.path,
-            package.id(),
-            left_out.why
-        ));
-    }
-    Ok(snapshot.tree)
-}
-
-/// What is no part of a snapshot of `root`, which is in `workspace`.
-pub(super) fn excluded<'a>(
-    root: &'a Path,
-    workspace: &Workspace,
-) -> impl Fn(&str, bool) -> bool + 'a {
-    let target = workspace.root.join("target");
-    move |relative, is_directory| {
-        if !is_directory {
-            return false;
-        }
-        let path = root.join(relative);
-        let name = path.file_name().unwrap_or_default();
-        [".git", ".hg", ".jj", ".svn"]
-            .iter()
-            .any(|control| name == *control)
-            || path == target
-            || path.join("CACHEDIR.TAG").exists()
-    }
-}
-
-/// The content of the workspace's directory, what is no package included: tests may read it.
-fn workspace_snapshot(store: &Store, workspace: &Workspace) -> Result<TreeRef, DriverError> {
-    let root = &workspace.root;
-    let snapshot = store.snapshot(root, &excluded(root, workspace), root)?;
-    Ok(snapshot.tree)
 }

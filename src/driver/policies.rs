@@ -1,8 +1,7 @@
 //! The workspace's own policy, as a file of the user's: what it comes to for each package, and changes to it.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::driver::inputs::granting;
@@ -26,40 +25,6 @@ pub struct Changed {
     pub warnings: Vec<String>,
 }
 
-/// The text of a file of the user's; nothing if it is not there.
-pub(super) fn read(path: &Path) -> Result<String, DriverError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(source) => Err(DriverError::File {
-            path: path.to_owned(),
-            verb: "read",
-            source,
-        }),
-    }
-}
-
-/// Replaces a file of the user's. What is read-only stays as it is, also for root, and a link stays a link.
-pub(super) fn write(path: &Path, text: &str) -> Result<(), DriverError> {
-    let failed = |source| DriverError::File {
-        path: path.to_owned(),
-        verb: "written",
-        source,
-    };
-    let target = match std::fs::canonicalize(path) {
-        Ok(target) => target,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-        Err(error) => return Err(failed(error)),
-    };
-    if std::fs::metadata(&target).is_ok_and(|data| data.permissions().readonly()) {
-        return Err(failed(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "the file is read-only",
-        )));
-    }
-    files::write(&target, text.as_bytes()).map_err(failed)
-}
-
 /// `kiln policy grant`: adds all of `asked` to `kiln.toml`, or with `dry_run` sees whether that can be done.
 ///
 /// # Errors
@@ -67,14 +32,14 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), DriverError> {
 pub fn grant(context: &Context, asked: &[Asked], dry_run: bool) -> Result<Changed, DriverError> {
     let workspace = resolution::load(context)?;
     let path = workspace.root.join(FILE_NAME);
-    let before = read(&path)?;
+    let before = files::read_text(&path)?;
     let mut text = before.clone();
     for each in asked {
         text = edit::grant(&text, each)?.text;
     }
     let changed = text != before;
     if changed && !dry_run {
-        write(&path, &text)?;
+        files::replace(&path, &text)?;
     }
     let names = locked_names(&workspace)?;
     let warnings = asked

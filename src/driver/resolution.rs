@@ -1,12 +1,10 @@
 //! From a directory to a resolved workspace: manifests, lock, and the lock's repair where that is allowed.
 
-use std::path::{Path, PathBuf};
-
 use crate::driver::supply::registries::Registries;
 use crate::driver::{Context, DriverError, LockMode};
 use crate::manifest::lock::{LocatedLock, Lock};
 use crate::manifest::model::Workspace;
-use crate::manifest::{ManifestContext, find_manifest, load_workspace};
+use crate::manifest::{find_manifest, load_workspace};
 use crate::package::PackageId;
 use crate::resolve::{Options, OutOfDate, Resolve, fresh, from_lock};
 
@@ -29,7 +27,7 @@ pub fn load(context: &Context) -> Result<Workspace, DriverError> {
         Some(path) => path.clone(),
         None => find_manifest(&context.directory)?,
     };
-    Ok(load_workspace(&manifest, &manifest_context(context))?)
+    Ok(load_workspace(&manifest, &context.manifest_context())?)
 }
 
 /// The package that the user is in.
@@ -56,20 +54,6 @@ pub fn current_package(workspace: &Workspace) -> Result<&PackageId, DriverError>
 pub fn lock_as_it_is(workspace: &Workspace) -> Result<Option<LocatedLock>, DriverError> {
     let read = Lock::read(workspace)?;
     Ok(read.map(|(lock, _)| lock.locate(workspace)))
-}
-
-/// What reading manifests needs to know of the context.
-pub fn manifest_context(context: &Context) -> ManifestContext {
-    let mut barriers: Vec<PathBuf> = Vec::new();
-    if let Some(home) = crate::driver::cargo_home(&context.variables) {
-        barriers.push(home);
-    }
-    barriers.push(context.home.clone());
-    if context.alone {
-        let manifest = context.manifest_path.as_deref();
-        barriers.extend(manifest.and_then(Path::parent).map(Path::to_owned));
-    }
-    context.config.manifest_context(barriers)
 }
 
 /// Decides every dependency of `workspace`: by its lock, or anew where the lock is missing or does not fit and may be
@@ -134,7 +118,7 @@ pub fn regenerate(
                 verb: "written",
                 source,
             })?;
-            super::updating::tell_of_changes(
+            super::changes::tell_of_changes(
                 &workspace,
                 located.as_ref(),
                 &resolve,

@@ -10,8 +10,10 @@ use std::sync::atomic::AtomicBool;
 
 use crate::diag::chain;
 use crate::driver::building::build::{self, BuildOptions};
-use crate::driver::planning::{self, PlanOptions, Planned, PolicyFrom};
-use crate::driver::{Context, DriverError, Reporter, policies, resolution};
+use crate::driver::files;
+use crate::driver::planned::Planned;
+use crate::driver::planning::{self, PlanOptions, PolicyFrom};
+use crate::driver::{Context, DriverError, Reporter, resolution};
 use crate::execute::outcome::Outcome;
 use crate::execute::{ActionEvent, ActionFailure, Observer, Source};
 use crate::message::text::{Styles, harmless};
@@ -68,7 +70,7 @@ pub fn suggest(
         store,
         request,
         options,
-        before: policies::read(&workspace.root.join(FILE_NAME))?,
+        before: files::read_text(&workspace.root.join(FILE_NAME))?,
         things: Vec::new(),
         impossible: Vec::new(),
     };

@@ -19,7 +19,8 @@ use crate::driver::supply::packages;
 use crate::driver::supply::registries::Registries;
 use crate::driver::supply::repositories::Repository;
 use crate::driver::supply::vendored::CHECKSUMS;
-use crate::driver::{Context, DriverError, Reporter, planning, resolution};
+use crate::driver::toolchains;
+use crate::driver::{Context, DriverError, Reporter, resolution};
 use crate::manifest::ManifestContext;
 use crate::manifest::config::Config;
 use crate::manifest::model::Package;
@@ -233,7 +234,7 @@ fn collect(
     for warning in &workspace.warnings {
         reporter.warning(warning);
     }
-    let rust = planning::rust_toolchain(context, store, &workspace.root, &[])?;
+    let rust = toolchains::rust_toolchain(context, store, &workspace.root, &[])?;
     let mut registries = Registries::new(context, store, reporter)?;
     let resolved = resolution::resolve(context, workspace, &rust.version.release, &mut registries)?;
     let wanted: BTreeSet<PackageId> = resolved.resolve.packages.keys().cloned().collect();
@@ -254,7 +255,7 @@ fn collect(
             (None, Some(vendored), _) => tree_files(store, &vendored.tree)?,
             (None, None, Some(repository)) => {
                 let package = &obtained.packages[&id];
-                let manifests = resolution::manifest_context(context);
+                let manifests = context.manifest_context();
                 repository_files(repository, package, manifests, registries.reporter())?
             }
             (None, None, None) => Vec::new(),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::driver::resolution::{self, Resolved};
 use crate::driver::supply::packages;
 use crate::driver::supply::registries::Registries;
-use crate::driver::{Context, DriverError, Reporter, planning};
+use crate::driver::toolchains;
+use crate::driver::{Context, DriverError, Reporter};
 use crate::manifest::model::Package;
 use crate::package::PackageId;
 use crate::resolve::Resolve;
@@ -43,7 +44,7 @@ pub fn view(
     for warning in &workspace.warnings {
         reporter.warning(warning);
     }
-    let rust = planning::rust_toolchain(context, store, &workspace.root, &request.platforms)?;
+    let rust = toolchains::rust_toolchain(context, store, &workspace.root, &request.platforms)?;
     let mut registries = Registries::new(context, store, reporter)?;
     let resolved = resolution::resolve(context, workspace, &rust.version.release, &mut registries)?;
     let platforms = Platforms::of(&rust);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::driver::Planned;
 use crate::driver::inputs::granting::system_grants;
-use crate::driver::planning::system_search;
+use crate::driver::toolchains::system_search;
 use crate::execute::tracing::{Amendment, Failed, Traced};
 use crate::execute::{ActionFailure, Explained};
 use crate::message::text::harmless_line;

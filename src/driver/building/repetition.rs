@@ -22,9 +22,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{BlobDigest, TreeDigest};
 use crate::driver::building::build::Built;
+use crate::driver::inputs::snapshots;
 use crate::driver::inputs::surroundings::View;
-use crate::driver::planning::{self, PlanOptions, Planned};
+use crate::driver::planned::Planned;
+use crate::driver::planning::PlanOptions;
 use crate::driver::supply::vendored;
+use crate::driver::toolchains;
 use crate::driver::{Context, DriverError, Reporter, resolution};
 use crate::manifest::model::Workspace;
 use crate::registry::Event;
@@ -215,8 +218,8 @@ impl State {
         options: &PlanOptions,
     ) -> Result<Self, DriverError> {
         let workspace = resolution::load(context)?;
-        let rust = planning::rust_toolchain(context, store, &workspace.root, targets)?;
-        let c = planning::c_toolchain(store, &rust)?;
+        let rust = toolchains::rust_toolchain(context, store, &workspace.root, targets)?;
+        let c = toolchains::c_toolchain(store, &rust)?;
         let front = front(context, &workspace, &rust, &c, options);
         Ok(Self {
             front,
@@ -288,11 +291,11 @@ fn recall(store: &Arc<Store>, file: &Path, state: &State) -> Option<Repeated> {
         .collect();
     let same_packages = record.packages.iter().all(|(root, tree)| {
         roots.get(root.as_path()).is_some_and(|package| {
-            planning::snapshot(store, &state.workspace, package, &mut Silent)
+            snapshots::snapshot(store, &state.workspace, package, &mut Silent)
                 .is_ok_and(|now| now.digest == *tree)
         })
     });
-    let search = planning::system_search();
+    let search = toolchains::system_search();
     let same_grants = || {
         record.granted.iter().all(|(grants, tree)| {
             system_tree(store, &state.c, grants, &search).is_ok_and(|now| now.tree == *tree)

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::{Content, FileList, archive};
 use crate::digest::{Claimed, Sha256};
 use crate::driver::supply::registries::Registries;
-use crate::driver::{Context, DriverError, Reporter, files, planning, resolution};
+use crate::driver::toolchains;
+use crate::driver::{Context, DriverError, Reporter, files, resolution};
 use crate::manifest::lock::Lock;
 use crate::manifest::model::{Package, Workspace};
 use crate::manifest::published::{self, packaged};
@@ -63,7 +64,7 @@ impl Packaging<'_> {
         let (manifest, warnings) = packaged(
             &package.manifest_path,
             id.source(),
-            &resolution::manifest_context(&self.context),
+            &self.context.manifest_context(),
             &names,
             published::Packaging {
                 resolver: self.workspace.resolver,
@@ -111,7 +112,7 @@ impl Packaging<'_> {
 
     /// The addresses of registries by name, as manifests state them.
     fn indices(&self) -> BTreeMap<String, String> {
-        let context = resolution::manifest_context(&self.context);
+        let context = self.context.manifest_context();
         context
             .registries
             .iter()
@@ -155,7 +156,7 @@ impl Packaging<'_> {
     fn alone(&self, directory: &Path) -> Result<Workspace, DriverError> {
         let context = ManifestContext {
             barriers: vec![directory.to_owned()],
-            ..resolution::manifest_context(&self.context)
+            ..self.context.manifest_context()
         };
         Ok(load_workspace(&directory.join("Cargo.toml"), &context)?)
     }
@@ -168,7 +169,7 @@ impl Packaging<'_> {
         reporter: &mut dyn Reporter,
     ) -> Result<String, DriverError> {
         let context = &self.context;
-        let rust = planning::rust_toolchain(context, &self.store, &self.workspace.root, &[])?;
+        let rust = toolchains::rust_toolchain(context, &self.store, &self.workspace.root, &[])?;
         let mut registries = Registries::new(context, &self.store, reporter)?;
         let previous = Lock::read(self.workspace)?;
         let located = previous.as_ref().map(|(lock, _)| lock.locate(alone));
@@ -221,7 +222,7 @@ pub fn registry_of(packages: &[&Package], context: &Context) -> Result<SourceId,
     let Some(name) = named.pop_first().filter(|_| named.is_empty()) else {
         return Ok(SourceId::default_registry());
     };
-    let registries = resolution::manifest_context(context).registries;
+    let registries = context.manifest_context().registries;
     match registries.get(name) {
         Some(source) => Ok(source.clone()),
         None if name == "crates-io" => Ok(SourceId::default_registry()),

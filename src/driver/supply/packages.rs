@@ -8,13 +8,13 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use crate::digest::{Claimed, Sha256};
 use crate::driver::resolution::Resolved;
+use crate::driver::supply::links::named_directory;
 use crate::driver::supply::providers::Provider;
 use crate::driver::supply::registries::{Registries, Reporting};
 use crate::driver::supply::repositories::Repository;
@@ -22,7 +22,7 @@ use crate::driver::supply::vendored::VendoredPackage;
 use crate::driver::{Context, DriverError};
 use crate::manifest::model::Package;
 use crate::manifest::read_package;
-use crate::package::{PackageId, SourceId, SourceKind};
+use crate::package::{PackageId, SourceId};
 use crate::source::{Fetched, Sources, Wanted, Worker};
 use crate::store::Store;
 use crate::tree::TreeRef;
@@ -136,7 +136,7 @@ pub(in crate::driver) fn obtain_each(
         .packages
         .extend(of_directories.map(|(id, vendored)| (id.clone(), vendored.package.clone())));
     let fetched = fetch(context, store, &requests, registries)?;
-    let manifests = crate::driver::resolution::manifest_context(context);
+    let manifests = context.manifest_context();
     let read: Vec<(PackageId, Arc<Package>, Fetched)> = fetched
         .into_par_iter()
         .map(|fetched| {
@@ -191,55 +191,4 @@ fn lock_place(resolved: &Resolved, id: &PackageId) -> String {
         .position(|pair| pair[0] == name && pair[1] == version)
         .map_or(1, |index| index + 1);
     format!("{}:{line}", resolved.workspace.lock_path().display())
-}
-
-/// The directory of an unpacked package, by a path that ends in `<name>-<version>`.
-pub(in crate::driver) fn named_directory(
-    context: &Context,
-    store: &Store,
-    fetched: &Fetched,
-) -> Result<PathBuf, DriverError> {
-    let id = &fetched.id;
-    let parent = context.home.join("src").join(source_directory(id.source()));
-    let tree = store.tree_path(&fetched.tree.digest);
-    link_to_tree(&parent, &format!("{}-{}", id.name(), id.version()), &tree).map_err(
-        |(path, source)| DriverError::File {
-            path,
-            verb: "written",
-            source,
-        },
-    )
-}
-
-/// Makes `<parent>/<name>` a link to the directory `tree`, if it is none yet, and gives its path.
-pub(in crate::driver) fn link_to_tree(
-    parent: &Path,
-    name: &str,
-    tree: &Path,
-) -> Result<PathBuf, (PathBuf, std::io::Error)> {
-    let link = parent.join(name);
-    if std::fs::read_link(&link).is_ok_and(|target| target == tree) {
-        return Ok(link);
-    }
-    let make = |link: &Path| {
-        std::fs::create_dir_all(parent)?;
-        let temporary = parent.join(format!(".{name}.{}", std::process::id()));
-        let _ = std::fs::remove_file(&temporary);
-        std::os::unix::fs::symlink(tree, &temporary)?;
-        std::fs::rename(&temporary, link)
-    };
-    match make(&link) {
-        Ok(()) => Ok(link),
-        Err(error) => Err((link, error)),
-    }
-}
-
-fn source_directory(source: &SourceId) -> String {
-    match source.kind() {
-        SourceKind::Registry {
-            is_crates_io: true, ..
-        } => "default".to_owned(),
-        SourceKind::Registry { url, .. } => blake3::hash(url.as_bytes()).to_hex()[..16].to_owned(),
-        SourceKind::Git { .. } | SourceKind::Path(_) => "path".to_owned(),
-    }
 }

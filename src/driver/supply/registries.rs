@@ -94,7 +94,7 @@ impl<'a> Registries<'a> {
         reporter: &'a mut dyn Reporter,
     ) -> Result<Self, RegistryError> {
         let network = Arc::new(Network::new(context.network.clone())?);
-        let manifests = crate::driver::resolution::manifest_context(context);
+        let manifests = context.manifest_context();
         Ok(Self {
             repositories: Repositories::new(
                 store.clone(),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::driver::Reporter;
-use crate::driver::supply::packages::link_to_tree;
+use crate::driver::supply::links::link_to_tree;
 use crate::manifest::model::Package;
 use crate::manifest::{ManifestContext, ManifestError, read_packages};
 use crate::package::{PackageId, PackageName, SourceId, Summary};

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::digest::{Claimed, Sha256};
-use crate::driver::supply::packages::link_to_tree;
+use crate::driver::supply::links::link_to_tree;
 use crate::manifest::model::Package;
 use crate::manifest::{ManifestContext, ManifestError, read_package};
 use crate::package::{PackageId, PackageName, SourceId, Summary};

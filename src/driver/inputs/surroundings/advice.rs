@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{is_hidden, place};
-use crate::driver::planning::Planned;
+use crate::driver::planned::Planned;
 use crate::package::PackageId;
 use crate::policy::{Advice, Denied};
 

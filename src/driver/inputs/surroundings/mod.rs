@@ -22,7 +22,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::driver::DriverError;
-use crate::driver::planning::excluded;
+use crate::driver::inputs::snapshots::excluded;
 use crate::manifest::model::{Package, Workspace};
 use crate::package::PackageId;
 use crate::path::RelPath;
