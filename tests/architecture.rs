@@ -268,7 +268,7 @@ const CONFINED: &[Confined] = &[
         words: &["Command::new(", "process::Command"],
         allowed: &[
             (
-                "src/driver/programs.rs",
+                "src/driver/building/programs.rs",
                 "the user's own program or browser, which the user asked to run",
             ),
             ("src/toolchain/ask.rs", "compilers are asked what they are"),
