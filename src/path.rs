@@ -101,9 +101,7 @@ impl SandboxPath {
 
     /// Whether this is `other`, or a path below it.
     pub fn is_within(&self, other: &Self) -> bool {
-        self.as_str()
-            .strip_prefix(other.as_str())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        is_within(self.as_str(), other.as_str())
     }
 
     /// The path without its leading slash, or `None` for `/`.
@@ -129,6 +127,12 @@ macro_rules! deserialize_checked {
 }
 deserialize_checked!(RelPath);
 deserialize_checked!(SandboxPath);
+
+/// Whether `path` is `outer`, or a path below it. Both are written alike, and without a slash at the end.
+pub fn is_within(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
 #[cfg(test)]
 mod tests {

@@ -18,6 +18,7 @@ use crate::driver::policies::{self, Effective};
 use crate::driver::suggesting::{self, SuggestOptions};
 use crate::driver::{Context, DriverError};
 use crate::message::text::harmless_line;
+use crate::policy::Bundle;
 use crate::policy::compare::{Change, FindingKind, Locked};
 use crate::policy::edit::Asked;
 use crate::policy::{BuildMode, Grant, SCHEMA};
@@ -255,15 +256,18 @@ fn grant(context: &Context, shell: &Shell, arguments: &GrantArgs) -> Result<Exit
         version,
         source: arguments.source.clone(),
         dev: arguments.dev,
-        reason: arguments.reason.clone(),
-        exec: arguments.exec.clone(),
-        read: arguments.read.clone(),
-        env: arguments.env.clone(),
-        write: arguments.write.clone(),
-        workspace: arguments.workspace.clone(),
-        pkg_config: arguments.pkg_config.clone(),
-        link: arguments.link.clone(),
-        bundles: arguments.bundle.clone(),
+        lists: Bundle {
+            reason: arguments.reason.clone(),
+            exec: arguments.exec.clone(),
+            read: arguments.read.clone(),
+            env: arguments.env.clone(),
+            write: arguments.write.clone(),
+            workspace: arguments.workspace.clone(),
+            pkg_config: arguments.pkg_config.clone(),
+            link: arguments.link.clone(),
+            r#use: arguments.bundle.clone(),
+            ..Bundle::default()
+        },
     };
     if asked.is_empty() {
         return Err(DriverError::Request {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::execute::bind::BoundAction;
 use crate::execute::tracing::Traced;
-use crate::path::SandboxPath;
+use crate::path::{SandboxPath, is_within};
 use crate::sandbox::Access;
 use crate::sandbox::trace::{Observed, Operation};
 use crate::store::{Namespace, Store};
@@ -41,10 +41,7 @@ pub struct Record {
 }
 
 fn is_beneath(path: &str, root: &str) -> bool {
-    root == "/"
-        || path
-            .strip_prefix(root)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    root == "/" || is_within(path, root)
 }
 
 impl Record {

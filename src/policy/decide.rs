@@ -35,7 +35,7 @@ pub struct Origin {
 }
 
 /// One thing that is granted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Grant {
     /// Whether it is an error if the machine does not have it.
     pub required: bool,
@@ -117,10 +117,7 @@ impl Grants {
             (&mut self.env, &other.env),
         ] {
             for (key, grant) in theirs {
-                let mine = mine.entry(key.clone()).or_insert_with(|| Grant {
-                    required: false,
-                    origins: BTreeSet::new(),
-                });
+                let mine = mine.entry(key.clone()).or_default();
                 mine.required |= grant.required;
                 mine.origins.extend(grant.origins.iter().cloned());
             }
@@ -161,10 +158,7 @@ impl Grants {
                 .map(|value| (value, true))
                 .chain(if_present.iter().map(|value| (value, false)));
             for (value, required) in values {
-                let grant = map.entry(value.clone()).or_insert_with(|| Grant {
-                    required: false,
-                    origins: BTreeSet::new(),
-                });
+                let grant = map.entry(value.clone()).or_default();
                 grant.required |= required;
                 grant.origins.insert(origin.clone());
             }

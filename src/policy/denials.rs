@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::Policy;
-use super::explain::Denied;
+use super::explain::{Denied, program_name};
+use crate::path::is_within;
 use crate::sandbox::trace::{Observed, Operation, Trace};
 
 /// What an action wanted in vain, as a value of its own: [`Denied`] borrows.
@@ -163,25 +164,10 @@ const PROBES: [&str; 34] = [
 /// The bundle that shows what there is to know of the repository, where there is one.
 const REPOSITORY_BUNDLE: &str = "git-metadata";
 
-/// Where programs are.
-const PROGRAM_DIRECTORIES: [&str; 6] = [
-    "/usr/bin/",
-    "/bin/",
-    "/usr/local/bin/",
-    "/usr/sbin/",
-    "/sbin/",
-    "/usr/local/sbin/",
-];
-
 /// Whether a text from an action can be shown and typed as it is.
 fn is_plain(text: &str) -> bool {
     text.chars()
         .all(|c| !c.is_control() && (c.is_ascii() || c.is_alphanumeric()))
-}
-
-fn is_beneath(path: &str, root: &str) -> bool {
-    path.strip_prefix(root)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn base_name(path: &str) -> &str {
@@ -300,7 +286,7 @@ impl Policy {
                     vec![Wanted::WriteSource(below)]
                 }
                 Place::Machine
-                    if !PROBES.iter().any(|probe| is_beneath(path, probe))
+                    if !PROBES.iter().any(|probe| is_within(path, probe))
                         && (errno != ENOENT || parent(path).is_some_and(|up| host.exists(up))) =>
                 {
                     vec![Wanted::Write(path.to_owned())]
@@ -323,7 +309,7 @@ impl Policy {
                 vec![Wanted::Workspace(below)]
             }
             Place::Machine => {
-                let is_probe = PROBES.iter().any(|probe| is_beneath(path, probe));
+                let is_probe = PROBES.iter().any(|probe| is_within(path, probe));
                 if is_probe || found.elsewhere(program, path) || !host.exists(path) {
                     return Vec::new();
                 }
@@ -439,13 +425,6 @@ fn parent(path: &str) -> Option<&str> {
     path.rsplit_once('/')
         .map(|(up, _)| up)
         .filter(|up| !up.is_empty())
-}
-
-fn program_name(path: &str) -> Option<&str> {
-    PROGRAM_DIRECTORIES
-        .iter()
-        .find_map(|directory| path.strip_prefix(directory))
-        .filter(|name| !name.is_empty() && !name.contains('/'))
 }
 
 /// What each program found.

@@ -22,24 +22,8 @@ pub struct Asked {
     pub source: Option<String>,
     /// Whether it is to count for `kiln build` only.
     pub dev: bool,
-    /// The reason to note.
-    pub reason: Option<String>,
-    /// Programs.
-    pub exec: Vec<String>,
-    /// Paths.
-    pub read: Vec<String>,
-    /// Paths of the workspace.
-    pub workspace: Vec<String>,
-    /// Variables.
-    pub env: Vec<String>,
-    /// Paths below the package, to be written in a copy.
-    pub write: Vec<String>,
-    /// Libraries by their name in pkg-config.
-    pub pkg_config: Vec<String>,
-    /// Libraries by their name for the linker.
-    pub link: Vec<String>,
-    /// Bundles.
-    pub bundles: Vec<String>,
+    /// What is granted, and the reason to note.
+    pub(crate) lists: Bundle,
 }
 
 /// One thing that is granted to one crate.
@@ -62,17 +46,7 @@ impl Thing {
             .iter()
             .flat_map(|(name, sections)| sections.iter().map(move |section| (name, section)))
         {
-            let lists = &section.lists;
-            for (key, values) in [
-                ("use", &lists.r#use),
-                ("exec", &lists.exec),
-                ("read", &lists.read),
-                ("pkg-config", &lists.pkg_config),
-                ("link", &lists.link),
-                ("write", &lists.write),
-                ("workspace", &lists.workspace),
-                ("env", &lists.env),
-            ] {
+            for (key, values) in section.lists.lists() {
                 things.extend(values.iter().map(|value| Self {
                     name: name.clone(),
                     key,
@@ -91,19 +65,7 @@ impl Thing {
                 name: name.clone(),
                 ..Asked::default()
             });
-            let list = match *key {
-                "use" => &mut asked.bundles,
-                "exec" => &mut asked.exec,
-                "read" => &mut asked.read,
-                "pkg-config" => &mut asked.pkg_config,
-                "link" => &mut asked.link,
-                "write" => &mut asked.write,
-                "workspace" => &mut asked.workspace,
-                _ => &mut asked.env,
-            };
-            if !list.contains(value) {
-                list.push(value.clone());
-            }
+            asked.lists.add(key, value);
         }
         all.into_values().collect()
     }
@@ -125,23 +87,12 @@ pub struct Edited {
 }
 
 impl Asked {
-    /// The lists by their keys, in the order in which a new section has them.
-    fn lists(&self) -> [(&'static str, &[String]); 8] {
-        [
-            ("use", &self.bundles),
-            ("exec", &self.exec),
-            ("read", &self.read),
-            ("pkg-config", &self.pkg_config),
-            ("link", &self.link),
-            ("write", &self.write),
-            ("workspace", &self.workspace),
-            ("env", &self.env),
-        ]
-    }
-
     /// Whether nothing is to be granted.
     pub fn is_empty(&self) -> bool {
-        self.lists().iter().all(|(_, values)| values.is_empty())
+        self.lists
+            .lists()
+            .iter()
+            .all(|(_, values)| values.is_empty())
     }
 
     /// The section by itself.
@@ -221,24 +172,13 @@ fn applied(before: &PolicyFile, asked: &Asked, source: Option<&SourceMatch>) -> 
         sections.len() - 1
     });
     let lists = &mut sections[index].lists;
-    for (mine, asked) in [
-        (&mut lists.r#use, &asked.bundles),
-        (&mut lists.exec, &asked.exec),
-        (&mut lists.read, &asked.read),
-        (&mut lists.pkg_config, &asked.pkg_config),
-        (&mut lists.link, &asked.link),
-        (&mut lists.write, &asked.write),
-        (&mut lists.workspace, &asked.workspace),
-        (&mut lists.env, &asked.env),
-    ] {
-        for value in asked {
-            if !mine.contains(value) {
-                mine.push(value.clone());
-            }
+    for (key, values) in asked.lists.lists() {
+        for value in values {
+            lists.add(key, value);
         }
     }
     if lists.reason.is_none() {
-        lists.reason.clone_from(&asked.reason);
+        lists.reason.clone_from(&asked.lists.reason);
     }
     file
 }
@@ -390,12 +330,12 @@ fn new_section(asked: &Asked) -> Table {
 }
 
 fn extend(section: &mut dyn TableLike, asked: &Asked) {
-    if let Some(reason) = &asked.reason
+    if let Some(reason) = &asked.lists.reason
         && !section.contains_key("reason")
     {
         section.insert("reason", toml_edit::value(reason));
     }
-    for (key, values) in asked.lists() {
+    for (key, values) in asked.lists.lists() {
         if values.is_empty() {
             continue;
         }
@@ -456,10 +396,16 @@ fn push(list: &mut Array, mut value: Value) {
 mod tests {
     use super::*;
 
+    fn lists(key: &str, values: &[&str]) -> Bundle {
+        let mut lists = Bundle::default();
+        values.iter().for_each(|value| lists.add(key, value));
+        lists
+    }
+
     fn asked(exec: &[&str]) -> Asked {
         Asked {
             name: "a".to_owned(),
-            exec: exec.iter().map(|one| (*one).to_owned()).collect(),
+            lists: lists("exec", exec),
             ..Asked::default()
         }
     }
@@ -566,14 +512,18 @@ mod tests {
             version: Some("^1.2".parse().unwrap()),
             source: Some("crates-io".to_owned()),
             dev: true,
-            reason: Some("a \"reason\"\nof two lines".to_owned()),
-            read: vec!["/usr/share/a".to_owned()],
-            env: vec!["A".to_owned()],
-            write: vec![".".to_owned()],
-            pkg_config: vec!["zlib".to_owned()],
-            link: vec!["z".to_owned()],
-            bundles: vec!["cmake".to_owned(), "pkg-config:openssl".to_owned()],
-            ..asked(&["sh"])
+            lists: Bundle {
+                reason: Some("a \"reason\"\nof two lines".to_owned()),
+                exec: vec!["sh".to_owned()],
+                read: vec!["/usr/share/a".to_owned()],
+                env: vec!["A".to_owned()],
+                write: vec![".".to_owned()],
+                pkg_config: vec!["zlib".to_owned()],
+                link: vec!["z".to_owned()],
+                r#use: vec!["cmake".to_owned(), "pkg-config:openssl".to_owned()],
+                ..Bundle::default()
+            },
+            ..asked(&[])
         };
         let once = edited("[dev.crate.b]\nexec = ['x']\n", &everything);
         let file = PolicyFile::parse(FILE_NAME, &once).unwrap();
@@ -617,21 +567,21 @@ mod tests {
             (
                 "",
                 Asked {
-                    read: vec!["/usr".to_owned()],
+                    lists: lists("read", &["/usr"]),
                     ..asked(&[])
                 },
             ),
             (
                 "",
                 Asked {
-                    env: vec!["LD_PRELOAD".to_owned()],
+                    lists: lists("env", &["LD_PRELOAD"]),
                     ..asked(&[])
                 },
             ),
             (
                 "",
                 Asked {
-                    bundles: vec!["nothing".to_owned()],
+                    lists: lists("use", &["nothing"]),
                     ..asked(&[])
                 },
             ),

@@ -3,6 +3,7 @@
 use super::decide::{BuildMode, Policy};
 use super::file::{AppliesTo, FILE_NAME};
 use crate::package::PackageId;
+use crate::path::is_within;
 
 /// What an action wanted and was not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,14 @@ const PROGRAM_DIRECTORIES: [&str; 6] = [
     "/usr/local/sbin/",
 ];
 
+/// The name of a program that goes by its name alone.
+pub(super) fn program_name(path: &str) -> Option<&str> {
+    PROGRAM_DIRECTORIES
+        .iter()
+        .find_map(|directory| path.strip_prefix(directory))
+        .filter(|name| !name.is_empty() && !name.contains('/'))
+}
+
 impl Policy {
     /// Explains a denial.
     pub fn explain(&self, package: &PackageId, denied: Denied<'_>) -> Advice {
@@ -86,11 +95,7 @@ impl Policy {
         let with = |flag: &str, value: &str| command(&format!("{flag} {}", typed(value)?));
         let mut advice = match denied {
             Denied::Exec(program) => {
-                let short = PROGRAM_DIRECTORIES
-                    .iter()
-                    .find_map(|directory| program.strip_prefix(directory))
-                    .filter(|name| !name.contains('/'))
-                    .unwrap_or(program);
+                let short = program_name(program).unwrap_or(program);
                 let granted = self
                     .grants_for(package, [], BuildMode::Development)
                     .exec
@@ -112,7 +117,7 @@ impl Policy {
             Denied::Read(path) => {
                 let private = PRIVATE
                     .iter()
-                    .any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+                    .any(|prefix| is_within(path, prefix));
                 Advice {
                     what: format!("{who} wanted to read `{path}`"),
                     note: private.then(|| {

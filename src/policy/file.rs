@@ -122,6 +122,38 @@ impl Bundle {
             ..Self::default()
         })
     }
+
+    /// What is granted without conditions, by the keys that grant it, in the order in which a new section has them.
+    pub(crate) fn lists(&self) -> [(&'static str, &Vec<String>); 8] {
+        [
+            ("use", &self.r#use),
+            ("exec", &self.exec),
+            ("read", &self.read),
+            ("pkg-config", &self.pkg_config),
+            ("link", &self.link),
+            ("write", &self.write),
+            ("workspace", &self.workspace),
+            ("env", &self.env),
+        ]
+    }
+
+    /// Grants `value` by one of the keys of [`lists`](Self::lists).
+    pub(crate) fn add(&mut self, key: &str, value: &str) {
+        let list = match key {
+            "use" => &mut self.r#use,
+            "exec" => &mut self.exec,
+            "read" => &mut self.read,
+            "pkg-config" => &mut self.pkg_config,
+            "link" => &mut self.link,
+            "write" => &mut self.write,
+            "workspace" => &mut self.workspace,
+            "env" => &mut self.env,
+            _ => return,
+        };
+        if list.iter().all(|known| known != value) {
+            list.push(value.to_owned());
+        }
+    }
 }
 
 /// Where the packages have to come from that a section is for.

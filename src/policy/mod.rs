@@ -22,6 +22,7 @@ pub use decide::{BuildMode, Grant, Grants, Origin, Policy};
 pub use denials::{Denial, Host, Place, Wanted, matches};
 pub use error::PolicyError;
 pub use explain::{Advice, Denied};
+pub(crate) use file::Bundle;
 pub use file::{AppliesTo, BuildScripts, FILE_NAME, General, Pins};
 
 /// The JSON schema of `kiln.toml`, made from the types that read it.

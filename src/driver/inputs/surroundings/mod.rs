@@ -25,7 +25,7 @@ use crate::driver::DriverError;
 use crate::driver::inputs::snapshots::excluded;
 use crate::manifest::model::{Package, Workspace};
 use crate::package::PackageId;
-use crate::path::RelPath;
+use crate::path::{RelPath, is_within};
 use crate::plan::layout::Layout;
 use crate::policy::{FILE_NAME, Grant, Policy};
 use crate::store::Store;
@@ -247,15 +247,11 @@ impl View {
 
     /// Whether `path` is part of it, or leads to a part.
     fn shows(&self, path: &str) -> bool {
-        let within = |outer: &str, inner: &str| {
-            inner
-                .strip_prefix(outer)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
         let whole = || self.granted.iter().chain(&self.packages);
-        whole().any(|shown| shown == "." || within(shown, path) || within(path, shown))
+        whole().any(|shown| shown == "." || is_within(path, shown) || is_within(shown, path))
             || self.named.iter().any(|shown| {
-                within(path, shown) || (within(shown, path) && !is_hidden(&path[shown.len()..]))
+                is_within(shown, path)
+                    || (is_within(path, shown) && !is_hidden(&path[shown.len()..]))
             })
     }
 
@@ -400,10 +396,7 @@ impl<'a> Search<'a> {
     }
 
     fn note(&mut self, path: String) {
-        let known = |known: &String| {
-            path.strip_prefix(known.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+        let known = |known: &String| is_within(&path, known);
         if self.surrounds(&path) || self.named.iter().any(known) {
             return;
         }
