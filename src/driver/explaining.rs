@@ -242,7 +242,7 @@ fn grants_of(planned: &Planned, index: ActionIndex, options: ExplainOptions) -> 
     let grants = planned.policy.grants_for(package, uses, mode);
     match action.kind {
         ActionKind::RunBuildScript | ActionKind::Test => grants,
-        ActionKind::Rustc | ActionKind::Rustdoc => grants.at_link_time(),
+        ActionKind::Rustc | ActionKind::Rustdoc => grants.when_compiling(),
     }
 }
 

@@ -285,7 +285,7 @@ pub fn plan_actions(
         granted_variables: grants
             .packages
             .values()
-            .flat_map(|granted| granted.environment.keys().cloned())
+            .flat_map(|granted| granted.running.passed_on.keys().cloned())
             .collect(),
         policy,
         limits: grants.limits.clone(),

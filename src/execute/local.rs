@@ -6,7 +6,7 @@
 //! what is there in the end.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,6 +70,8 @@ pub struct LocalExecutor<'a> {
     pub audit: bool,
     /// Who makes something of an action that failed, if anybody does.
     pub explain: Option<&'a Explain<'a>>,
+    /// The variables of the user's that an action may lack: one that fails and names one of them may have.
+    pub variables: &'a BTreeSet<String>,
     /// What runs, so that it can be ended.
     pub running: RunningActions,
 }
@@ -296,7 +298,7 @@ impl Executor for LocalExecutor<'_> {
         if let Err(failure) = &result
             && let Some(explain) = self.explain
             && !self.running.is_interrupted()
-            && tracing::denial_may_explain(bound.planned.kind, failure)
+            && tracing::denial_may_explain(bound.planned.kind, failure, self.variables)
         {
             let took = started.elapsed();
             let traced = traced.or_else(|| self.trace_again(bound, failure, took));

@@ -4,7 +4,7 @@
 //! likes. So an action that failed in a way that a denial could explain is run again, the same process in the same
 //! sandbox with a tracer; what comes of that run is thrown away, and it has a bound in time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::execute::Explained;
@@ -142,18 +142,28 @@ const DENIALS: [&str; 12] = [
 ];
 
 /// Whether a denial could be the cause of `failure`. What a build script fails from could be anything; a compiler's errors
-/// are mostly its own.
-pub(super) fn denial_may_explain(kind: ActionKind, failure: &ActionFailure) -> bool {
+/// are mostly its own. `variables` are those that the user has and actions may lack.
+pub(super) fn denial_may_explain(
+    kind: ActionKind,
+    failure: &ActionFailure,
+    variables: &BTreeSet<String>,
+) -> bool {
     match (kind, failure) {
         (
             ActionKind::RunBuildScript,
             ActionFailure::Process(_) | ActionFailure::ScriptErrors { .. },
         ) => true,
         (ActionKind::Rustc | ActionKind::Rustdoc, ActionFailure::Process(process)) => {
-            let text = String::from_utf8_lossy(&process.stderr).to_lowercase();
+            let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let text = String::from_utf8_lossy(&process.stderr);
             text.lines()
                 .filter(|line| !line.starts_with('{') || line.contains("\"level\":\"error"))
-                .any(|line| DENIALS.iter().any(|phrase| line.contains(phrase)))
+                .any(|line| {
+                    let names = || line.split(|c| !is_word(c));
+                    let lower = line.to_lowercase();
+                    DENIALS.iter().any(|phrase| lower.contains(phrase))
+                        || names().any(|name| variables.contains(name))
+                })
         }
         _ => false,
     }

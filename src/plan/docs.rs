@@ -174,6 +174,10 @@ impl Planner<'_> {
             script: None,
         }
         .variables();
+        if let Some(granted) = self.input.granted.get(&unit.package) {
+            let out_dir = out_dir.as_ref().map(|path| path.as_str());
+            granted.compiling.add_to(&mut environment, out_dir);
+        }
         environment.insert("RUSTC_BOOTSTRAP".to_owned(), "1".to_owned());
         let temporary = self.temporary(index);
         add_process_environment(

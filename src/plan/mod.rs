@@ -80,7 +80,7 @@ pub struct PlanInput<'a> {
     pub search_path: &'a str,
     /// Whether the lints of the workspace's own packages are capped as well.
     pub caps_lints: bool,
-    /// Packages whose build script is granted more: what it sees at `/`, and the variables that it gets.
+    /// Packages that are granted more: what their build scripts see at `/`, and variables.
     pub granted: &'a BTreeMap<PackageId, Granted>,
     /// Where things are seen.
     pub layout: &'a Layout,
@@ -122,29 +122,42 @@ pub struct Tests {
     pub workspace: Option<TreeRef>,
 }
 
-/// What policy grants to one package's build script.
+/// What policy grants to one package.
 #[derive(Debug, Clone)]
 pub struct Granted {
-    /// What it sees at `/`.
+    /// What its build script sees at `/`.
     pub system: SystemTree,
     /// `PATH` of the programs in it.
     pub search_path: String,
-    /// Variables that are passed on, with their values.
-    pub environment: BTreeMap<String, String>,
-    /// Variables that policy sets. `$OUT_DIR` in a value is the directory of the package's build script.
-    pub settings: BTreeMap<String, String>,
+    /// Variables of its build script and its tests.
+    pub running: GrantedVariables,
+    /// Variables of the compilers of its own crates: without those that only concern what acts within its build script.
+    pub compiling: GrantedVariables,
     /// Paths below the package that the build script may write to, `.` for all of it.
     pub scratch: Vec<String>,
 }
 
-impl Granted {
-    /// The variables of an action, beside those of every action. `out_dir` is that of the package's build script.
-    fn variables(&self, out_dir: &str) -> impl Iterator<Item = (String, String)> {
-        let set = self
-            .settings
-            .iter()
-            .map(move |(name, value)| (name.clone(), value.replace("$OUT_DIR", out_dir)));
-        self.environment.clone().into_iter().chain(set)
+/// Variables that policy grants, besides those of every action.
+#[derive(Debug, Clone, Default)]
+pub struct GrantedVariables {
+    /// Those that are passed on, with their values.
+    pub passed_on: BTreeMap<String, String>,
+    /// Those that policy sets. `$OUT_DIR` in a value is the directory of the package's build script.
+    pub set: BTreeMap<String, String>,
+}
+
+impl GrantedVariables {
+    /// Adds them to `environment`. Without an `out_dir` those that name it mean nothing.
+    fn add_to(&self, environment: &mut BTreeMap<String, String>, out_dir: Option<&str>) {
+        environment.extend(self.passed_on.clone());
+        for (name, value) in &self.set {
+            let value = match out_dir {
+                Some(out_dir) => value.replace("$OUT_DIR", out_dir),
+                None if value.contains("$OUT_DIR") => continue,
+                None => value.clone(),
+            };
+            environment.insert(name.clone(), value);
+        }
     }
 }
 
@@ -545,6 +558,10 @@ impl Planner<'_> {
             script: None,
         }
         .variables();
+        if let Some(granted) = self.input.granted.get(&unit.package) {
+            let out_dir = out_dir.as_ref().map(SandboxPath::as_str);
+            granted.compiling.add_to(&mut environment, out_dir);
+        }
         if is_member && let Some(clippy) = self.input.clippy {
             self.add_clippy(clippy, &unit.package, &mut environment, &mut inputs);
         }

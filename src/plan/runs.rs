@@ -286,8 +286,8 @@ impl Planner<'_> {
             .entry("HOME".to_owned())
             .or_insert_with(|| temporary.to_string());
         if let Some(granted) = granted {
-            let out_dir = out_dir.as_ref().map_or("", SandboxPath::as_str);
-            environment.extend(granted.variables(out_dir));
+            let out_dir = out_dir.as_ref().map(SandboxPath::as_str);
+            granted.running.add_to(&mut environment, out_dir);
         }
         Ok(PlannedAction {
             id: ActionId::from_bytes([0; 32]),

@@ -263,7 +263,8 @@ impl Planner<'_> {
             search_path,
         );
         if let Some(granted) = granted {
-            environment.extend(granted.variables(out_dir.as_str()));
+            let out_dir = Some(out_dir.as_str());
+            granted.running.add_to(&mut environment, out_dir);
         }
         inputs.sort_by(|left, right| left.at.cmp(&right.at));
         Ok(PlannedAction {

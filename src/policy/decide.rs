@@ -105,6 +105,18 @@ impl Grants {
         }
     }
 
+    /// What of it a compiler of the package's crates gets.
+    #[must_use]
+    pub fn when_compiling(&self) -> Self {
+        Self {
+            workspace: self.workspace.clone(),
+            env: self.env.clone(),
+            set_env: self.set_env.clone(),
+            limits: self.limits.clone(),
+            ..self.at_link_time()
+        }
+    }
+
     /// Adds all of `other`; of two values for one variable the later wins, of two bounds the wider.
     pub fn extend(&mut self, other: &Self) {
         for (mine, theirs) in [

@@ -49,6 +49,17 @@ const ORDINARY: [&str; 14] = [
     "USER",
 ];
 
+/// Whether a variable of the user's may be what an action lacks that names it.
+fn is_telling(name: &str) -> bool {
+    name.len() > 2 && !ORDINARY.contains(&name)
+}
+
+/// The variables that a failed action may have lacked, if it names one.
+pub(super) fn telling(variables: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let telling = variables.keys().filter(|name| is_telling(name));
+    telling.cloned().collect()
+}
+
 /// Explains failed actions of a plan.
 pub(in crate::driver) struct Explainer<'a> {
     pub(in crate::driver) planned: &'a Planned,
@@ -141,11 +152,11 @@ impl Explainer<'_> {
         let mut found: Vec<String> = Vec::new();
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let mut consider = |name: &str| {
-            let is_theirs = self.planned.variables.contains_key(name)
+            let is_theirs = is_telling(name) && self.planned.variables.contains_key(name);
+            if is_theirs
                 && !failed.bound.environment.contains_key(name)
-                && name.len() > 2
-                && !ORDINARY.contains(&name);
-            if is_theirs && !found.iter().any(|known| known == name) {
+                && !found.iter().any(|known| known == name)
+            {
                 found.push(name.to_owned());
             }
         };
@@ -234,10 +245,13 @@ impl Search<'_, '_> {
                 }
             }
         }
-        // What it went on with, and where it stopped then.
+        // What it went on with, and where it stopped then. That a compiler's error has the name of a variable in it means
+        // nothing, unless that helps.
         let mut told = granted.clone();
+        let is_compiler = self.is_compiler();
         for one in current.into_iter().chain(first) {
-            if !told.contains(&one) {
+            let is_word = is_compiler && matches!(one, Wanted::Variable(_));
+            if !told.contains(&one) && !is_word {
                 told.push(one);
             }
         }
@@ -306,7 +320,7 @@ impl Search<'_, '_> {
     fn can_grant(&self, wanted: &Wanted) -> bool {
         let is_grantable = match wanted {
             Wanted::Library(_) | Wanted::Link(_) => self.base.is_some(),
-            Wanted::Variable(name) => !self.is_compiler() && !is_secret(name),
+            Wanted::Variable(name) => !is_secret(name),
             Wanted::Read(path) => !self.is_compiler() && self.base.is_some() && is_public(path),
             Wanted::Program(_) | Wanted::Bundle(_) => !self.is_compiler() && self.base.is_some(),
             Wanted::WriteSource(_) => !self.is_compiler(),
@@ -332,8 +346,12 @@ impl Search<'_, '_> {
                 let explainer = self.explainer;
                 let mut wanted = explainer.wanted(&trial.traced, self.host);
                 wanted.extend(explainer.variables(self.failed, &trial.stdout, &trial.stderr));
-                // One that it has is asked for as well, for all that is known.
-                wanted.retain(|one| !matches!(one, Wanted::Variable(_)) || !with.contains(one));
+                // That it declares to depend on one that it has says nothing; that it still names it when it fails does.
+                let said = String::from_utf8_lossy(&trial.stderr);
+                wanted.retain(|one| match one {
+                    Wanted::Variable(name) => !with.contains(one) || said.contains(name.as_str()),
+                    _ => true,
+                });
                 Tried::Fails(wanted)
             }
             None => Tried::Impossible,

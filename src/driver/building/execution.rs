@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::driver::building::denials::Explainer;
+use crate::driver::building::denials::{Explainer, telling};
 use crate::driver::{DriverError, Planned};
 use crate::execute::local::{LocalExecutor, RunningActions};
 use crate::execute::placement::{InPlace, Placement};
@@ -69,6 +69,7 @@ impl Setting<'_> {
             planned.limits.get(package).cloned().unwrap_or_default()
         };
         let explain = |failed: &Failed<'_>| Explainer { planned }.explain(failed);
+        let variables = telling(&planned.variables);
         let executor = LocalExecutor {
             store: &planned.store,
             namespace: if self.hermetic {
@@ -93,6 +94,7 @@ impl Setting<'_> {
             limits: &limits,
             audit: self.audit,
             explain: Some(&explain),
+            variables: &variables,
             running: RunningActions::default(),
         };
         body(&Execution {

@@ -8,7 +8,7 @@ use crate::digest::TreeDigest;
 use crate::driver::DriverError;
 use crate::driver::inputs::declared::{Declared, Judge};
 use crate::package::PackageId;
-use crate::plan::Granted;
+use crate::plan::{Granted, GrantedVariables};
 use crate::policy::{Grant, Grants};
 use crate::sandbox::Limits;
 use crate::store::Store;
@@ -84,16 +84,7 @@ pub(in crate::driver) fn grant(
         }
         at_link_time.extend(&grants.at_link_time());
         let system = make(&grants)?;
-        let passed_on = grants.env.keys().filter_map(|name| {
-            let value = context.variables.get(name)?;
-            Some((name.clone(), value.clone()))
-        });
-        let environment = passed_on.collect();
-        let settings = grants
-            .set_env
-            .iter()
-            .map(|(name, (value, _))| (name.clone(), value.clone()))
-            .collect();
+        let own = policy.grants_for(package, [], mode);
         reasons.insert(package.clone(), in_words(&grants));
         let search_path = system.path_variable(search);
         packages.insert(
@@ -101,8 +92,8 @@ pub(in crate::driver) fn grant(
             Granted {
                 system,
                 search_path,
-                environment,
-                settings,
+                running: variables(&grants, &context.variables),
+                compiling: variables(&own, &context.variables),
                 scratch: grants.write.keys().cloned().collect(),
             },
         );
@@ -121,6 +112,21 @@ pub(in crate::driver) fn grant(
         workspace,
         reasons,
     })
+}
+
+/// The variables that `grants` come to in the user's `environment`.
+fn variables(grants: &Grants, environment: &BTreeMap<String, String>) -> GrantedVariables {
+    let passed_on = grants.env.keys().filter_map(|name| {
+        let value = environment.get(name)?;
+        Some((name.clone(), value.clone()))
+    });
+    let set = grants.set_env.iter();
+    GrantedVariables {
+        passed_on: passed_on.collect(),
+        set: set
+            .map(|(name, (value, _))| (name.clone(), value.clone()))
+            .collect(),
+    }
 }
 
 /// Every package of the units, and the packages that act within its build script.

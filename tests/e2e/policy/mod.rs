@@ -7,3 +7,4 @@ mod grants;
 mod incidents;
 mod registry;
 mod suggest;
+mod variables;
