@@ -401,8 +401,8 @@ fn cargo_sets_the_same_variables() {
         common: Common {
             package: &package,
             manifest_dir: &manifest_dir,
-            cargo: &cargo,
-            library_path: &paths,
+            cargo: cargo.clone(),
+            library_path: paths.clone(),
             configured: &configured,
         },
         unit: &unit(&package, 4, Mode::RunCustomBuild),
@@ -456,8 +456,8 @@ fn cargo_sets_the_same_variables() {
             common: Common {
                 package: &package,
                 manifest_dir: &manifest_dir,
-                cargo: &cargo,
-                library_path: &paths,
+                cargo: cargo.clone(),
+                library_path: paths.clone(),
                 configured: &configured,
             },
             unit: &unit(&package, target, Mode::Build),
@@ -479,8 +479,8 @@ fn cargo_sets_the_same_variables() {
         common: Common {
             package: &package,
             manifest_dir: &manifest_dir,
-            cargo: &cargo,
-            library_path: &paths,
+            cargo: cargo.clone(),
+            library_path: paths.clone(),
             configured: &configured,
         },
         target: &package.targets[3],

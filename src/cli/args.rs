@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::unit::Intent;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 mod programs;
@@ -216,16 +217,10 @@ pub struct FeatureArgs {
     pub no_default_features: bool,
 }
 
-/// How it is compiled.
+/// For which platforms, where to, how many at once.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Compilation")]
-pub struct CompileArgs {
-    /// Build with optimisations: the `release` profile
-    #[arg(short, long, conflicts_with = "profile")]
-    pub release: bool,
-    /// Build with this profile
-    #[arg(long, value_name = "NAME")]
-    pub profile: Option<String>,
+pub struct WorkArgs {
     /// Build for this target triple
     #[arg(long, value_name = "TRIPLE")]
     pub target: Vec<String>,
@@ -238,6 +233,21 @@ pub struct CompileArgs {
     /// Go on with what does not depend on a failed action
     #[arg(long)]
     pub keep_going: bool,
+}
+
+/// How it is compiled.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Compilation")]
+pub struct CompileArgs {
+    /// Build with optimisations: the `release` profile
+    #[arg(short, long, conflicts_with = "profile")]
+    pub release: bool,
+    /// Build with this profile
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// For which platforms, where to, how many at once.
+    #[command(flatten)]
+    pub work: WorkArgs,
     /// The toolchain, as rustup names it
     #[arg(long, value_name = "NAME")]
     pub toolchain: Option<String>,
@@ -340,6 +350,19 @@ pub enum PlanMode {
     Bench,
     /// As `cargo doc`.
     Doc,
+}
+
+impl PlanMode {
+    /// What is to be done with the targets.
+    pub fn intent(self) -> Intent {
+        match self {
+            PlanMode::Build => Intent::Build,
+            PlanMode::Check => Intent::Check { test: false },
+            PlanMode::Test => Intent::Test,
+            PlanMode::Bench => Intent::Bench,
+            PlanMode::Doc => Intent::Doc { dependencies: true },
+        }
+    }
 }
 
 /// `--format`

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use crate::cli::args::{BuildArgs, CompileArgs, HermeticArgs, IsolationChoice, RequiredIsolation};
+use crate::cli::args::{BuildArgs, HermeticArgs, IsolationChoice, RequiredIsolation};
 use crate::cli::cache::describe;
 use crate::cli::observe::BuildView;
 use crate::cli::report::FetchView;
 use crate::cli::shell::{Shell, Verbosity};
+use crate::cli::target::target_directory;
 use crate::driver::building::build as driver_build;
 use crate::driver::building::build::{Audit, Built};
 use crate::driver::building::repetition::Question;
@@ -71,11 +72,7 @@ impl<'a> Compilation<'a> {
             isolation,
             caps_lints: false,
             policy: PolicyFrom::Workspace,
-            mode: if arguments.hermetic.hermetic {
-                BuildMode::Hermetic
-            } else {
-                BuildMode::Development
-            },
+            mode: BuildMode::of(arguments.hermetic.hermetic),
             tests: None,
             clippy: None,
             private_items: false,
@@ -95,10 +92,7 @@ impl<'a> Compilation<'a> {
 
     /// Resolves the workspace and makes its units.
     pub(super) fn lower(&self) -> Result<Lowered, DriverError> {
-        let mut view = FetchView::new(self.shell);
-        let lowered = planning::lower(self.context, &self.store, &self.request, &mut view)?;
-        view.end();
-        Ok(lowered)
+        lower(self.context, self.shell, &self.store, &self.request)
     }
 
     /// Lowers and builds.
@@ -133,22 +127,27 @@ impl<'a> Compilation<'a> {
         Ok(())
     }
 
-    /// Builds what was lowered.
-    pub(super) fn build(&self, lowered: Lowered) -> Result<Compiled, DriverError> {
-        let jobs = jobs(self.context, self.arguments.compile.jobs.as_deref())?;
+    /// Plans the actions of what was lowered.
+    pub(super) fn plan(&self, lowered: Lowered) -> Result<Planned, DriverError> {
         let mut view = FetchView::new(self.shell);
-        let planned = planning::plan_actions(
+        planning::plan_actions(
             self.context,
             &self.store,
             lowered,
             &self.request,
             &self.options,
             &mut view,
-        )?;
+        )
+    }
+
+    /// Builds what was lowered.
+    pub(super) fn build(&self, lowered: Lowered) -> Result<Compiled, DriverError> {
+        let jobs = jobs(self.context, self.arguments.compile.work.jobs.as_deref())?;
+        let planned = self.plan(lowered)?;
         let target = target_directory(
             self.context,
-            &self.arguments.compile,
-            &planned.workspace().root,
+            planned.workspace(),
+            self.arguments.compile.work.target_dir.as_deref(),
         );
         let destination = target.join("kiln");
         prepare_target(&target)?;
@@ -160,7 +159,7 @@ impl<'a> Compilation<'a> {
             &driver_build::BuildOptions {
                 destination: destination.clone(),
                 jobs,
-                keep_going: self.arguments.compile.keep_going,
+                keep_going: self.arguments.compile.work.keep_going,
                 isolation: self.isolation,
                 hermetic: self.is_hermetic(),
                 audit: self.arguments.audit,
@@ -253,15 +252,6 @@ impl<'a> Compilation<'a> {
     }
 }
 
-/// `--target-dir`, `CARGO_TARGET_DIR`, `build.target-dir`, or `target` in the workspace.
-pub(super) fn target_directory(context: &Context, arguments: &CompileArgs, root: &Path) -> PathBuf {
-    match (&arguments.target_dir, &context.config.target_dir) {
-        (Some(directory), _) => context.directory.join(directory),
-        (None, Some(directory)) => directory.clone(),
-        (None, None) => root.join("target"),
-    }
-}
-
 /// What configuration says of every build.
 pub(super) fn configure(context: &Context, request: &mut BuildRequest) {
     let config = &context.config;
@@ -310,7 +300,7 @@ pub(super) fn request(
     if matches!(intent, Intent::Check { .. }) && request.profile.as_deref() == Some("test") {
         request.intent = Intent::Check { test: true };
     }
-    request.platforms.clone_from(&arguments.compile.target);
+    request.platforms.clone_from(&arguments.compile.work.target);
     request.ignore_rust_version = arguments.compile.ignore_rust_version;
     configure(context, &mut request);
     Ok(request)
@@ -368,6 +358,19 @@ pub(super) fn isolation(arguments: &HermeticArgs) -> Result<Isolation, DriverErr
         IsolationChoice::Landlock => Isolation::Landlock,
         IsolationChoice::Auto => crate::sandbox::best_isolation()?,
     })
+}
+
+/// Resolves the workspace and makes the units of `request`, telling what is fetched for it.
+pub(super) fn lower(
+    context: &Context,
+    shell: &Shell,
+    store: &Arc<Store>,
+    request: &BuildRequest,
+) -> Result<Lowered, DriverError> {
+    let mut view = FetchView::new(shell);
+    let lowered = planning::lower(context, store, request, &mut view)?;
+    view.end();
+    Ok(lowered)
 }
 
 /// Where actions see things under `isolation` on this machine: with namespaces wherever we like, without them beneath

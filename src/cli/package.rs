@@ -1,18 +1,17 @@
 //! `package`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
 
 use crate::cli::args::{
-    BuildArgs, CompileArgs, FeatureArgs, HermeticArgs, IsolationChoice, PackageArgs,
+    BuildArgs, CompileArgs, FeatureArgs, HermeticArgs, IsolationChoice, PackageArgs, WorkArgs,
 };
-use crate::cli::compile::{Compilation, prepare_target, request, target_directory, unsupported};
+use crate::cli::compile::{Compilation, prepare_target, request, unsupported};
 use crate::cli::report::FetchView;
 use crate::cli::shell::Shell;
-use crate::cli::target::OWN;
+use crate::cli::target::{OWN, target_directory};
 use crate::driver::packaging::{self, Created, FileList, Packaging, PackagingOptions};
 use crate::driver::supply::registries::Registries;
 use crate::driver::{Context, DriverError, resolution, toolchains};
@@ -47,18 +46,9 @@ pub struct PackagingArgs {
     /// Which features it is built with, to see that it can be.
     #[command(flatten)]
     pub features: FeatureArgs,
-    /// Build for this target triple
-    #[arg(long, value_name = "TRIPLE")]
-    pub target: Vec<String>,
-    /// Directory for everything that is handed out (below it: `kiln/package/…`)
-    #[arg(long, value_name = "DIR")]
-    pub target_dir: Option<PathBuf>,
-    /// How many jobs run at once; negative: so many less than there are processors
-    #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
-    pub jobs: Option<String>,
-    /// Go on with what does not depend on a failed action
-    #[arg(long)]
-    pub keep_going: bool,
+    /// For which platforms, where to, how many at once.
+    #[command(flatten)]
+    pub work: WorkArgs,
     /// The layers of the sandbox: `full` (namespaces, Landlock, seccomp), `landlock` (without namespaces), `auto`
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t)]
     pub isolation: IsolationChoice,
@@ -84,16 +74,6 @@ impl PackagingArgs {
         let text = self.message_format.as_deref();
         text.filter(|format| *format != "human")
             .map(|_| ("--message-format", "`--list` prints a name in each line"))
-    }
-
-    fn compile(&self) -> CompileArgs {
-        CompileArgs {
-            target: self.target.clone(),
-            target_dir: self.target_dir.clone(),
-            jobs: self.jobs.clone(),
-            keep_going: self.keep_going,
-            ..CompileArgs::default()
-        }
     }
 }
 
@@ -178,8 +158,7 @@ impl<'a> Making<'a> {
             resolution::resolve(context, workspace.clone(), release, &mut registries)?;
             view.end();
         }
-        let compile = arguments.compile();
-        let target = target_directory(context, &compile, &workspace.root);
+        let target = target_directory(context, workspace, arguments.work.target_dir.as_deref());
         prepare_target(&target)?;
         let destination = target.join(OWN).join("package");
         std::fs::create_dir_all(&destination).map_err(|source| DriverError::File {
@@ -255,8 +234,11 @@ impl<'a> Making<'a> {
             let arguments = BuildArgs {
                 features: self.arguments.features.clone(),
                 compile: CompileArgs {
-                    target_dir: Some(target.clone()),
-                    ..self.arguments.compile()
+                    work: WorkArgs {
+                        target_dir: Some(target.clone()),
+                        ..self.arguments.work.clone()
+                    },
+                    ..CompileArgs::default()
                 },
                 hermetic: HermeticArgs {
                     isolation: self.arguments.isolation,

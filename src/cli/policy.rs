@@ -306,7 +306,7 @@ fn suggest(
     let interrupted = interruption()?;
     let options = SuggestOptions {
         plan: &compilation.options,
-        jobs: jobs(context, arguments.build.compile.jobs.as_deref())?,
+        jobs: jobs(context, arguments.build.compile.work.jobs.as_deref())?,
         isolation: compilation.isolation,
         interrupted: &interrupted,
     };
@@ -492,11 +492,7 @@ fn show(context: &Context, shell: &Shell, arguments: &ShowArgs) -> Result<ExitCo
     request.features = features(&arguments.features);
     request.platforms.clone_from(&arguments.target);
     configure(context, &mut request);
-    let mode = if arguments.hermetic {
-        BuildMode::Hermetic
-    } else {
-        BuildMode::Development
-    };
+    let mode = BuildMode::of(arguments.hermetic);
     let store = Arc::new(Store::open(&context.home)?);
     let mut view = FetchView::new(shell);
     let mut shown = policies::effective(context, &store, &request, mode, &mut view)?;

@@ -135,7 +135,7 @@ pub(super) fn bench(
 
 impl Kind<'_> {
     fn request(&self, context: &Context) -> Result<BuildRequest, DriverError> {
-        if self.build.compile.keep_going {
+        if self.build.compile.work.keep_going {
             return Err(unsupported(
                 "--keep-going",
                 "to run as many tests as possible, use `--no-fail-fast`",

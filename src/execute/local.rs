@@ -24,7 +24,7 @@ use crate::execute::{ActionEvent, Executor};
 use crate::message::rustc::Message;
 use crate::path::{RelPath, SandboxPath};
 use crate::plan::JOBSERVER_DESCRIPTORS;
-use crate::plan::graph::{ActionKind, Argument, Outputs};
+use crate::plan::graph::{ActionKind, Outputs};
 use crate::sandbox::profile::SandboxProfile;
 use crate::sandbox::{
     Access, Canceller, Ended, Isolation, Limits, Mount, Network, Request, Running, SandboxError,
@@ -675,15 +675,7 @@ fn is_by_product(name: &str, crate_name: &str) -> bool {
 /// What was declared has been taken: there is to be nothing else but what rustc makes of itself.
 fn nothing_else(bound: &BoundAction<'_>, out: &Path) -> Result<(), ActionFailure> {
     let failed = |error| StoreError::io("read", out, error);
-    let arguments = &bound.planned.arguments;
-    let crate_name = arguments
-        .iter()
-        .position(|argument| matches!(argument, Argument::Text(text) if text == "--crate-name"))
-        .and_then(|at| match arguments.get(at + 1) {
-            Some(Argument::Text(name)) => Some(name.as_str()),
-            _ => None,
-        })
-        .unwrap_or_default();
+    let crate_name = bound.planned.crate_name().unwrap_or_default();
     let mut names = Vec::new();
     for entry in std::fs::read_dir(out).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();

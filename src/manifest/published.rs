@@ -57,21 +57,7 @@ pub fn standalone(
     context: &ManifestContext,
     files: &BTreeSet<String>,
 ) -> Result<(String, Vec<String>), ManifestError> {
-    let reader = Reader::new(context);
-    let document = reader.read(manifest_path)?;
-    let package = lower(&reader, &document, source)?.package;
-    let mut writer = Writer {
-        document: &document,
-        inheritance: Inheritance::new(&reader, &document),
-        package: &package,
-        files,
-        warnings: Vec::new(),
-    };
-    let toml = writer.manifest()?;
-    let text = toml::to_string_pretty(&toml).map_err(|error| {
-        document.error(Fault::new(format!("it cannot be written anew: {error}")))
-    })?;
-    Ok((format!("{PREAMBLE}\n{text}"), writer.warnings))
+    written(manifest_path, source, context, files, |_, _| Ok(()))
 }
 
 /// How a manifest is written for an archive.
@@ -92,6 +78,42 @@ pub fn packaged(
     files: &BTreeSet<String>,
     packaging: Packaging<'_>,
 ) -> Result<(String, Vec<String>), ManifestError> {
+    written(manifest_path, source, context, files, |package, toml| {
+        for_registries(toml, packaging)?;
+        if let Some(stated) = &mut toml.package {
+            stated.workspace = None;
+            let own = stated
+                .resolver
+                .as_deref()
+                .map_or(package.edition.default_resolver(), resolver_of);
+            if own != packaging.resolver {
+                stated.resolver = Some(resolver_name(packaging.resolver).to_owned());
+            }
+            let in_archive = |path: &str| {
+                let path = normalize(&package.root().join(path));
+                let inside = path.strip_prefix(package.root()).ok();
+                let name = inside.map(Path::as_os_str).or(path.file_name());
+                name.unwrap_or_default().to_string_lossy().into_owned()
+            };
+            if let Some(InheritableField::Value(path)) = &mut stated.license_file {
+                *path = in_archive(path);
+            }
+            if let Some(InheritableField::Value(StringOrBool::String(path))) = &mut stated.readme {
+                *path = in_archive(path);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The manifest at `manifest_path` standing alone, with what `change` makes of it besides, and the warnings.
+fn written(
+    manifest_path: &Path,
+    source: &SourceId,
+    context: &ManifestContext,
+    files: &BTreeSet<String>,
+    change: impl FnOnce(&Package, &mut TomlManifest) -> Result<(), String>,
+) -> Result<(String, Vec<String>), ManifestError> {
     let reader = Reader::new(context);
     let document = reader.read(manifest_path)?;
     let package = lower(&reader, &document, source)?.package;
@@ -104,29 +126,7 @@ pub fn packaged(
     };
     let mut toml = writer.manifest()?;
     let warnings = writer.warnings;
-    for_registries(&mut toml, packaging).map_err(|why| document.error(Fault::new(why)))?;
-    if let Some(stated) = &mut toml.package {
-        stated.workspace = None;
-        let own = stated
-            .resolver
-            .as_deref()
-            .map_or(package.edition.default_resolver(), resolver_of);
-        if own != packaging.resolver {
-            stated.resolver = Some(resolver_name(packaging.resolver).to_owned());
-        }
-        let in_archive = |path: &str| {
-            let path = normalize(&package.root().join(path));
-            let inside = path.strip_prefix(package.root()).ok();
-            let name = inside.map(Path::as_os_str).or(path.file_name());
-            name.unwrap_or_default().to_string_lossy().into_owned()
-        };
-        if let Some(InheritableField::Value(path)) = &mut stated.license_file {
-            *path = in_archive(path);
-        }
-        if let Some(InheritableField::Value(StringOrBool::String(path))) = &mut stated.readme {
-            *path = in_archive(path);
-        }
-    }
+    change(&package, &mut toml).map_err(|why| document.error(Fault::new(why)))?;
     let text = toml::to_string_pretty(&toml).map_err(|error| {
         document.error(Fault::new(format!("it cannot be written anew: {error}")))
     })?;

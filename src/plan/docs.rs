@@ -159,12 +159,7 @@ impl Planner<'_> {
         }
         let out_dir = own.map(|script| self.out_dir(script));
         let mut environment = env::Compile {
-            common: self.common_environment(
-                package,
-                &place,
-                self.cargo().as_str(),
-                &[self.library_path()],
-            ),
+            common: self.common_environment(package, &place, vec![self.library_path()]),
             unit,
             is_primary: false,
             out_dir: out_dir.as_ref().map(|path| path.as_str()),

@@ -42,16 +42,16 @@ fn set_library_path(variables: &mut Variables, directories: &[String]) {
 }
 
 /// What every process gets to know of the package it is for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Common<'a> {
     /// The package.
     pub package: &'a Package,
     /// Its directory as the action sees it.
     pub manifest_dir: &'a str,
     /// `CARGO`: where the action would find cargo.
-    pub cargo: &'a str,
+    pub cargo: String,
     /// `LD_LIBRARY_PATH`: where dynamic libraries that the build made are searched.
-    pub library_path: &'a [String],
+    pub library_path: Vec<String>,
     /// `[env]` of the configuration, resolved: never overrides what cargo itself sets.
     pub configured: &'a Variables,
 }
@@ -69,7 +69,7 @@ impl Common<'_> {
             .file_name()
             .map_or("Cargo.toml".into(), |name| name.to_string_lossy());
         for (name, value) in [
-            ("CARGO", self.cargo.to_owned()),
+            ("CARGO", self.cargo.clone()),
             ("CARGO_MANIFEST_DIR", self.manifest_dir.to_owned()),
             (
                 "CARGO_MANIFEST_PATH",
@@ -98,7 +98,7 @@ impl Common<'_> {
         ] {
             set(variables, name, value);
         }
-        set_library_path(variables, self.library_path);
+        set_library_path(variables, &self.library_path);
     }
 }
 
@@ -124,7 +124,7 @@ fn set_executables(
 }
 
 /// The environment of rustc (or rustdoc) for one unit.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Compile<'a> {
     /// The package and what all its processes share.
     pub common: Common<'a>,
@@ -182,7 +182,7 @@ impl Compile<'_> {
 }
 
 /// The environment of a test or another program of the workspace that is run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Process<'a> {
     /// The package and what all its processes share.
     pub common: Common<'a>,
@@ -218,7 +218,7 @@ impl Process<'_> {
 }
 
 /// The environment of a build script.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct BuildScript<'a> {
     /// The package and what all its processes share.
     pub common: Common<'a>,

@@ -215,6 +215,17 @@ pub struct PlannedAction {
 }
 
 impl PlannedAction {
+    /// The name of the crate that it compiles, as rustc is told it.
+    pub fn crate_name(&self) -> Option<&str> {
+        let mut arguments = self.arguments.iter();
+        arguments
+            .find(|argument| matches!(argument, Argument::Text(text) if text == "--crate-name"))?;
+        match arguments.next()? {
+            Argument::Text(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// The name of the metadata file, where the action makes one.
     pub fn metadata_file(&self) -> Option<&str> {
         match &self.outputs {

@@ -543,12 +543,7 @@ impl Planner<'_> {
             .own_build_script(unit)
             .map(|script| self.out_dir(script));
         let mut environment = env::Compile {
-            common: self.common_environment(
-                package,
-                &place,
-                self.cargo().as_str(),
-                &[self.library_path()],
-            ),
+            common: self.common_environment(package, &place, vec![self.library_path()]),
             unit,
             is_primary,
             out_dir: out_dir.as_ref().map(SandboxPath::as_str),
@@ -621,13 +616,12 @@ impl Planner<'_> {
         &'e self,
         package: &'e Package,
         place: &'e Place,
-        cargo: &'e str,
-        library_path: &'e [String],
+        library_path: Vec<String>,
     ) -> env::Common<'e> {
         env::Common {
             package,
             manifest_dir: place.root.as_str(),
-            cargo,
+            cargo: self.cargo().to_string(),
             library_path,
             configured: &self.input.settings.environment,
         }

@@ -266,7 +266,7 @@ impl Planner<'_> {
         }
         let out_dir = own.map(|script| self.out_dir(script));
         let mut environment = env::Process {
-            common: self.common_environment(package, &place, self.cargo().as_str(), &libraries),
+            common: self.common_environment(package, &place, libraries),
             target: &unit.target,
             out_dir: out_dir.as_ref().map(SandboxPath::as_str),
             executables: &executables,

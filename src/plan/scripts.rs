@@ -227,12 +227,7 @@ impl Planner<'_> {
         let granted = self.input.granted.get(&unit.package);
         let settings = self.input.settings.of(&unit.platform);
         let mut environment = env::BuildScript {
-            common: self.common_environment(
-                package,
-                &place,
-                self.cargo().as_str(),
-                &[self.library_path()],
-            ),
+            common: self.common_environment(package, &place, vec![self.library_path()]),
             unit,
             target: self.target_info(unit),
             host: &self.input.rust.version.host,

@@ -23,6 +23,16 @@ pub enum BuildMode {
     Hermetic,
 }
 
+impl BuildMode {
+    /// The mode of a build with `--hermetic` or without.
+    pub fn of(hermetic: bool) -> Self {
+        match hermetic {
+            true => Self::Hermetic,
+            false => Self::Development,
+        }
+    }
+}
+
 /// Who grants something, and why.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Origin {

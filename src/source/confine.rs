@@ -94,54 +94,58 @@ fn restrict_paths(destination: &Path) -> Result<(), ConfineError> {
     Ok(())
 }
 
+/// Reading, writing, making files and directories; memory; the end. What libc and Rust's runtime use besides.
+const CALLS: &[i64] = &[
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_lseek,
+    libc::SYS_openat,
+    libc::SYS_close,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_mkdirat,
+    libc::SYS_symlinkat,
+    libc::SYS_getcwd,
+    libc::SYS_fcntl,
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_getrandom,
+    libc::SYS_clock_gettime,
+    libc::SYS_sched_yield,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_gettid,
+    libc::SYS_getpid,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// Calls that newer architectures have not got any more.
+#[cfg(target_arch = "x86_64")]
+const OLD_CALLS: &[i64] = &[
+    libc::SYS_open,
+    libc::SYS_stat,
+    libc::SYS_lstat,
+    libc::SYS_mkdir,
+    libc::SYS_symlink,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD_CALLS: &[i64] = &[];
+
 fn restrict_calls() -> Result<(), ConfineError> {
-    // Reading, writing, making files and directories; memory; the end. What libc and Rust's runtime use besides.
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        allow(unused_mut, reason = "more is added elsewhere")
-    )]
-    let mut allowed = vec![
-        libc::SYS_read,
-        libc::SYS_readv,
-        libc::SYS_write,
-        libc::SYS_writev,
-        libc::SYS_lseek,
-        libc::SYS_openat,
-        libc::SYS_close,
-        libc::SYS_fstat,
-        libc::SYS_newfstatat,
-        libc::SYS_statx,
-        libc::SYS_mkdirat,
-        libc::SYS_symlinkat,
-        libc::SYS_getcwd,
-        libc::SYS_fcntl,
-        libc::SYS_brk,
-        libc::SYS_munmap,
-        libc::SYS_mremap,
-        libc::SYS_madvise,
-        libc::SYS_futex,
-        libc::SYS_getrandom,
-        libc::SYS_clock_gettime,
-        libc::SYS_sched_yield,
-        libc::SYS_rt_sigaction,
-        libc::SYS_rt_sigprocmask,
-        libc::SYS_rt_sigreturn,
-        libc::SYS_sigaltstack,
-        libc::SYS_gettid,
-        libc::SYS_getpid,
-        libc::SYS_exit,
-        libc::SYS_exit_group,
-    ];
-    #[cfg(target_arch = "x86_64")]
-    allowed.extend([
-        libc::SYS_open,
-        libc::SYS_stat,
-        libc::SYS_lstat,
-        libc::SYS_mkdir,
-        libc::SYS_symlink,
-    ]);
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        allowed.into_iter().map(|call| (call, Vec::new())).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = CALLS
+        .iter()
+        .chain(OLD_CALLS)
+        .map(|call| (*call, Vec::new()))
+        .collect();
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
         const PROTECTION: u8 = 2;
         let not_executable = SeccompCondition::new(

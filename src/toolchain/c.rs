@@ -11,7 +11,7 @@ use super::error::ToolchainError;
 use super::identity;
 use super::layout::Layout;
 use super::model::{CToolchain, RustToolchain, SystemTree};
-use super::packages::Packages;
+use super::packages::{DevelopmentPackages, Packages};
 use super::snapshot;
 use super::{ask, runtime};
 use crate::path::SandboxPath;
@@ -250,6 +250,8 @@ pub fn system_tree(
         closure: &mut closure,
         compiler: &compiler,
         search,
+        described: BTreeSet::new(),
+        packages: None,
     };
     granting.all(grants)?;
     let (system, witness) = stable_snapshot(store, &layout, Some(&base.system))?;
@@ -263,6 +265,10 @@ struct Granting<'a> {
     closure: &'a mut Closure,
     compiler: &'a Compiler,
     search: &'a [PathBuf],
+    /// The libraries of pkg-config that are granted already.
+    described: BTreeSet<String>,
+    /// What the package manager knows, once it was asked.
+    packages: Option<Option<DevelopmentPackages>>,
 }
 
 impl Granting<'_> {
@@ -454,12 +460,9 @@ impl Granting<'_> {
                 searched: self.search.to_vec(),
             })?;
         self.closure.program(self.layout, &program, self.search)?;
-        let packages = Packages::detect(&self.layout.host(""));
         let mut queue = vec![name.to_owned()];
-        let mut seen = BTreeSet::new();
-        let mut seen_packages = BTreeSet::new();
         while let Some(library) = queue.pop() {
-            if !seen.insert(library.clone()) {
+            if self.described.contains(&library) {
                 continue;
             }
             let answer = ask::ask_any(&program, &["--path", &library])?;
@@ -477,12 +480,17 @@ impl Granting<'_> {
                 }
                 Path::new(answer.line()).join(format!("{library}.pc"))
             };
+            self.described.insert(library.clone());
             self.layout.add(&file)?;
             // A choice between several builds of a library is a link, which no package has.
             let owned = std::fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
+            let host = self.layout.host("");
+            let packages = self
+                .packages
+                .get_or_insert_with(|| Packages::detect(&host).map(DevelopmentPackages::of));
             let beside = packages
-                .as_ref()
-                .and_then(|packages| packages.development_files(&owned, &mut seen_packages));
+                .as_mut()
+                .and_then(|packages| packages.files_with(&owned));
             for path in beside.iter().flatten() {
                 self.development_file(path)?;
             }

@@ -133,50 +133,6 @@ impl Packages {
         self.files(&|_, files| files.iter().any(|file| file == path))
     }
 
-    /// The files of the development package that holds `path`, and of those that it depends on: its headers may include
-    /// theirs without a word in a `.pc` file. Only dpkg's dependencies are followed. Packages in `seen` are left out, and
-    /// added. `None` if no package has the file.
-    pub(crate) fn development_files(
-        &self,
-        path: &Path,
-        seen: &mut BTreeSet<String>,
-    ) -> Option<Vec<String>> {
-        let Self::Dpkg(directory) = self else {
-            return Some(self.files_beside(path)).filter(|files| !files.is_empty());
-        };
-        let path = path.to_str()?;
-        let lists = dpkg_lists(directory);
-        let dependencies = dpkg_dependencies(directory);
-        let mut queue: Vec<&str> = lists
-            .iter()
-            .filter(|(_, list)| {
-                fs::read_to_string(list).is_ok_and(|text| text.lines().any(|line| line == path))
-            })
-            .map(|(name, _)| name.as_str())
-            .collect();
-        if queue.is_empty() {
-            return None;
-        }
-        let mut files = Vec::new();
-        while let Some(name) = queue.pop() {
-            if is_toolchain_package(self, name) || !seen.insert(name.to_owned()) {
-                continue;
-            }
-            let text = lists.get(name).map(fs::read_to_string);
-            files.extend(lines(&text.and_then(Result::ok).unwrap_or_default()));
-            queue.extend(
-                dependencies
-                    .get(name)
-                    .into_iter()
-                    .flatten()
-                    .map(String::as_str)
-                    .filter(|name| name.ends_with("-dev")),
-            );
-        }
-        files.sort();
-        Some(files)
-    }
-
     /// The files of each package that `wanted` accepts by its name and files.
     fn files(&self, wanted: &dyn Fn(&str, &[String]) -> bool) -> Vec<String> {
         let mut all = Vec::new();
@@ -226,6 +182,67 @@ impl Packages {
         all.sort();
         all.dedup();
         all
+    }
+}
+
+/// What is known of the packages that libraries' descriptions (`.pc` files) come in, read once.
+pub(crate) struct DevelopmentPackages {
+    packages: Packages,
+    /// dpkg's lists of files, by package.
+    lists: BTreeMap<String, PathBuf>,
+    /// dpkg's packages by the descriptions in them.
+    owners: BTreeMap<String, Vec<String>>,
+    dependencies: BTreeMap<String, Vec<String>>,
+    /// dpkg's packages whose files have been given.
+    given: BTreeSet<String>,
+}
+
+impl DevelopmentPackages {
+    /// Reads what `packages` says of all of them.
+    pub(crate) fn of(packages: Packages) -> Self {
+        let mut lists = BTreeMap::new();
+        let mut dependencies = BTreeMap::new();
+        if let Packages::Dpkg(directory) = &packages {
+            lists = dpkg_lists(directory);
+            dependencies = dpkg_dependencies(directory);
+        }
+        let mut owners: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, list) in &lists {
+            let text = fs::read_to_string(list).unwrap_or_default();
+            for description in text.lines().filter(|line| line.ends_with(".pc")) {
+                let owners = owners.entry(description.to_owned()).or_default();
+                owners.push(name.clone());
+            }
+        }
+        Self {
+            packages,
+            lists,
+            owners,
+            dependencies,
+            given: BTreeSet::new(),
+        }
+    }
+
+    /// The files of the package with the description at `path`, and of those that it depends on: its headers may include
+    /// theirs without a word in a `.pc` file. Only dpkg's dependencies are followed, and of its packages each is given
+    /// once. `None` if no package has the description.
+    pub(crate) fn files_with(&mut self, path: &Path) -> Option<Vec<String>> {
+        if !matches!(self.packages, Packages::Dpkg(_)) {
+            return Some(self.packages.files_beside(path)).filter(|files| !files.is_empty());
+        }
+        let mut queue = self.owners.get(path.to_str()?)?.clone();
+        let mut files = Vec::new();
+        while let Some(name) = queue.pop() {
+            if is_toolchain_package(&self.packages, &name) || !self.given.insert(name.clone()) {
+                continue;
+            }
+            let text = self.lists.get(&name).map(fs::read_to_string);
+            files.extend(lines(&text.and_then(Result::ok).unwrap_or_default()));
+            let dependencies = self.dependencies.get(&name).into_iter().flatten();
+            queue.extend(dependencies.filter(|name| name.ends_with("-dev")).cloned());
+        }
+        files.sort();
+        Some(files)
     }
 }
 
@@ -345,8 +362,8 @@ mod tests {
                 !files.iter().any(|file| file.contains("openssl")),
                 "{packages:?}"
             );
-            let mut seen = BTreeSet::new();
-            let mut of = |path: &str| packages.development_files(Path::new(path), &mut seen);
+            let mut development = DevelopmentPackages::of(packages);
+            let mut of = |path: &str| development.files_with(Path::new(path));
             assert_eq!(
                 of("/usr/lib/pc/openssl.pc").unwrap(),
                 ["/usr/include/openssl/ssl.h", "/usr/lib/pc/openssl.pc"]
@@ -359,7 +376,7 @@ mod tests {
     fn development_packages_bring_those_that_they_depend_on() {
         let root = tempfile::tempdir().unwrap();
         for (name, path) in [
-            ("libxml2-dev", "/usr/include/libxml.h"),
+            ("libxml2-dev", "/usr/lib/libxml.pc"),
             ("libicu-dev", "/usr/include/unicode.h"),
             ("libicu72", "/usr/lib/libicu.so.72"),
             ("libc6-dev", "/usr/include/stdio.h"),
@@ -376,13 +393,12 @@ mod tests {
             "Package: libxml2-dev\nDepends: libc6-dev | libc-dev, libicu-dev (>= 72), gone-dev\n\n\
              Package: libicu-dev\nDepends: libicu72 (= 72), libxml2-dev:any\n\n",
         );
-        let packages = Packages::detect(root.path()).unwrap();
-        let mut seen = BTreeSet::new();
-        let header = Path::new("/usr/include/libxml.h");
-        let files = packages.development_files(header, &mut seen).unwrap();
-        assert_eq!(files, ["/usr/include/libxml.h", "/usr/include/unicode.h"]);
+        let mut development = DevelopmentPackages::of(Packages::detect(root.path()).unwrap());
+        let description = Path::new("/usr/lib/libxml.pc");
+        let files = development.files_with(description).unwrap();
+        assert_eq!(files, ["/usr/include/unicode.h", "/usr/lib/libxml.pc"]);
         // The second time nothing is new, but it is known whose the file is.
-        let again = packages.development_files(header, &mut seen);
+        let again = development.files_with(description);
         assert_eq!(again, Some(Vec::new()));
     }
 

@@ -364,7 +364,14 @@ fn editors_get_the_messages_that_they_ask_for() {
                 (key, json)
             })
             .collect();
-        all.sort_by(|a, b| a.0.cmp(&b.0));
+        // One library for the host and for the target differs in these only, and either may be first.
+        all.sort_by_cached_key(|(key, json)| {
+            (
+                key.clone(),
+                json["features"].to_string(),
+                json["profile"].to_string(),
+            )
+        });
         all
     };
     let cargos = messages(&workspace.cargo(arguments()).ok());

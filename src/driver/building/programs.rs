@@ -131,8 +131,8 @@ pub fn program(
         common: Common {
             package,
             manifest_dir: &manifest_dir,
-            cargo: &cargo,
-            library_path: &libraries,
+            cargo,
+            library_path: libraries,
             configured: &configured,
         },
         target: &unit.target,

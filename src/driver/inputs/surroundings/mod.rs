@@ -338,9 +338,7 @@ impl<'a> Search<'a> {
             }
         }
         let mut links = Vec::new();
-        while let Some(path) = search.waiting.pop() {
-            search.look_at(&path, &mut links);
-        }
+        search.look_through(&mut links);
         // A link within what is seen leads to something that is to be seen as well, if anything is seen at all.
         // There may be more links where it leads.
         if everything && !search.named.is_empty() {
@@ -348,9 +346,7 @@ impl<'a> Search<'a> {
                 let inside = link.starts_with(&format!("{own}/"));
                 if !inside && !search.surrounds(&link) && search.named.insert(link.clone()) {
                     search.look_at(&link, &mut links);
-                    while let Some(path) = search.waiting.pop() {
-                        search.look_at(&path, &mut links);
-                    }
+                    search.look_through(&mut links);
                 }
             }
         }
@@ -410,6 +406,13 @@ impl<'a> Search<'a> {
         }
         self.waiting.push(path.clone());
         self.named.insert(path);
+    }
+
+    /// Looks at all that waits, and at what that brings.
+    fn look_through(&mut self, links: &mut Vec<String>) {
+        while let Some(path) = self.waiting.pop() {
+            self.look_at(&path, links);
+        }
     }
 
     /// Looks at a file or a directory. Links are not followed; where they lead is added to `links`.
