@@ -7,6 +7,9 @@
     reason = "it says what it skips and measures"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
+use skip::skip;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -116,7 +119,7 @@ fn cargo(directory: &Path, arguments: &[&str]) -> Option<Vec<u8>> {
         let message = String::from_utf8_lossy(&output.stderr);
         for sign in ["network", "resolve host", "download", "connect"] {
             if message.contains(sign) {
-                eprintln!("SKIPPED: cargo cannot reach its registry: {message}");
+                skip(&format!("cargo cannot reach its registry: {message}"));
                 return None;
             }
         }

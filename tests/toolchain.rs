@@ -6,6 +6,9 @@
     reason = "a test that cannot run here has to say so, and times are worth a look"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
+use skip::skip;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -84,7 +87,7 @@ impl Root {
     fn run(&self, path: &str, rust: Option<&Path>, script: &[&str]) -> Option<Output> {
         let allowed = Command::new("unshare").args(["-r", "-m", "true"]).output();
         if !allowed.is_ok_and(|output| output.status.success()) {
-            eprintln!("SKIPPED: this machine does not let a test make namespaces");
+            skip("this machine does not let a test make namespaces");
             return None;
         }
         let root = self.0.path().display();
@@ -221,7 +224,7 @@ fn granted_programs_run_in_the_union() {
     let tree = match c::system_tree(&store, &c, &grants, &search()) {
         Ok(tree) => tree,
         Err(ToolchainError::GrantMissing { name, .. }) => {
-            eprintln!("SKIPPED: `{name}` is not installed");
+            skip(&format!("`{name}` is not installed"));
             return;
         }
         Err(error) => panic!("{error}"),
@@ -274,7 +277,7 @@ fn a_library_of_pkg_config_comes_with_headers_and_what_it_requires() {
     ]
     .into_iter()
     .find(|(library, _)| known(library)) else {
-        eprintln!("SKIPPED: pkg-config knows neither of the libraries");
+        skip("pkg-config knows neither of the libraries");
         return;
     };
     let home = tempfile::tempdir().unwrap();

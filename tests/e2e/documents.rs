@@ -1,5 +1,6 @@
 //! `doc` and `clippy`: the same pages and the same lints as under cargo.
 
+use crate::skip::skip;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -186,7 +187,7 @@ fn lints_are_those_of_cargo() {
         let kiln = workspace.kiln(arguments.iter().copied()).run();
         let cargo = workspace.cargo(arguments.iter().copied()).run();
         if cargo.stderr.contains("is not installed") {
-            eprintln!("SKIPPED: there is no clippy here");
+            skip("there is no clippy here");
             return;
         }
         assert_eq!(kiln.code, cargo.code, "{kiln}\n{cargo}");

@@ -1,6 +1,7 @@
 //! Hostile crates through the whole of kiln: what a build script, a procedural macro or a directive leaves, forges or
 //! wears out. `attacks` has what they try to read.
 
+use crate::skip::skip;
 use std::fmt::Write as _;
 use std::fs;
 
@@ -41,6 +42,16 @@ fn all_fail(runs: &[Run], texts: &[&str]) {
         run.says(texts);
     }
 }
+
+/// Runs a command in a user namespace in which none can be made, as where a container or a distribution forbids them.
+const WITHOUT_NAMESPACES: [&str; 6] = [
+    "unshare",
+    "-Ur",
+    "sh",
+    "-c",
+    "echo 0 > /proc/sys/user/max_user_namespaces; exec \"$@\"",
+    "sh",
+];
 
 /// The output directory is where it is, whatever a build script wants in its place.
 #[test]
@@ -413,15 +424,6 @@ fn isolation_can_be_required() {
         .run();
     assert_eq!(run.code, Some(101), "{run}");
     run.says(&["is less than `--require-isolation full`"]);
-    // In a user namespace in which none can be made, as where a container or a distribution forbids them.
-    let within = [
-        "unshare",
-        "-Ur",
-        "sh",
-        "-c",
-        "echo 0 > /proc/sys/user/max_user_namespaces; exec \"$@\"",
-        "sh",
-    ];
     let possible = std::process::Command::new("unshare")
         .args([
             "-Ur",
@@ -431,17 +433,17 @@ fn isolation_can_be_required() {
         ])
         .output();
     if !possible.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: user namespaces cannot be switched off here");
+        skip("user namespaces cannot be switched off here");
         return;
     }
     let run = workspace
         .kiln(["build", "--require-isolation", "full"])
-        .through(&within)
+        .through(&WITHOUT_NAMESPACES)
         .run();
     assert_eq!(run.code, Some(101), "{run}");
     run.says(&["namespaces", "help:"]);
     // Left to itself kiln takes what there is, and says so.
-    let run = workspace.kiln(["build"]).through(&within).ok();
+    let run = workspace.kiln(["build"]).through(&WITHOUT_NAMESPACES).ok();
     run.says(&["Landlock + seccomp isolation"]);
 }
 
@@ -465,14 +467,6 @@ fn without_namespaces_a_build_script_is_held_in() {
     control.says(&["read came through"]);
     assert_eq!(fs::read(&secret).expect("there"), b"x", "the control");
     fs::write(&secret, "s").expect("written");
-    let within = [
-        "unshare",
-        "-Ur",
-        "sh",
-        "-c",
-        "echo 0 > /proc/sys/user/max_user_namespaces; exec \"$@\"",
-        "sh",
-    ];
-    workspace.kiln(["build"]).through(&within).ok();
+    workspace.kiln(["build"]).through(&WITHOUT_NAMESPACES).ok();
     assert_eq!(fs::read(&secret).expect("there"), b"s");
 }

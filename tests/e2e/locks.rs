@@ -1,6 +1,7 @@
 //! `update` and `generate-lockfile` side by side with the installed cargo: the bytes of the lock, and the lines that
 //! tell what changed. Needs the network; without it the test says so and ends.
 
+use crate::skip::skip;
 use crate::support::{Run, Workspace};
 
 /// The lines about the lock.
@@ -43,7 +44,7 @@ fn step(cargos: &Workspace, ours: &Workspace, command: &str) -> bool {
     let theirs = cargos.cargo(arguments()).run();
     for sign in ["network", "resolve host", "download of config"] {
         if theirs.code != Some(0) && theirs.stderr.contains(sign) {
-            eprintln!("SKIPPED: cargo cannot reach its registry: {theirs}");
+            skip(&format!("cargo cannot reach its registry: {theirs}"));
             return false;
         }
     }

@@ -8,6 +8,9 @@
 #[path = "../support/mod.rs"]
 mod registry;
 
+#[path = "../support/skip.rs"]
+mod skip;
+
 mod attacks;
 mod audit;
 mod builds;

@@ -1,6 +1,7 @@
 //! `package --list` side by side with the installed cargo: `include`, `exclude`, hidden files, git's rules, other
 //! packages below, links.
 
+use crate::skip::skip;
 use std::path::Path;
 use std::process::Command;
 
@@ -82,7 +83,7 @@ fn packages_in_a_repository_have_cargos_files() {
     let workspace = package("versioned", "exclude = [\"*.bak\"]");
     let root = workspace.root();
     if !git(&root, &["init", "-q"]) {
-        eprintln!("SKIPPED: there is no git to make a repository with");
+        skip("there is no git to make a repository with");
         return;
     }
     // Nothing is committed: then git does not count.

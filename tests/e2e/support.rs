@@ -1,5 +1,6 @@
 //! Tiny workspaces, and kiln run on them: each test names its packages after itself, so that one store serves all.
 
+use crate::skip::skip;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -276,6 +277,6 @@ pub(crate) fn with_mounts(kiln: Kiln, script: &str) -> Option<Kiln> {
             return Some(kiln.through(&["unshare", flags, "sh", "-ec", &script, "sh"]));
         }
     }
-    eprintln!("SKIPPED: this machine gives no mount namespace");
+    skip("this machine gives no mount namespace");
     None
 }

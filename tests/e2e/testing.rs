@@ -1,5 +1,6 @@
 //! `test` and `bench`: what tests print and how they end is what it is under cargo; and what they cannot do.
 
+use crate::skip::skip;
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -437,7 +438,7 @@ fn tests_talk_to_themselves() {
     );
     let full = workspace.kiln(["test", "--isolation", "full"]).run();
     if full.stderr.contains("namespaces") && full.code != Some(0) {
-        eprintln!("SKIPPED: this machine gives no namespaces");
+        skip("this machine gives no namespaces");
         return;
     }
     assert_eq!(full.code, Some(0), "{full}");

@@ -1,5 +1,6 @@
 //! What has to be possible: compilers, linkers and the tools that build scripts use.
 
+use crate::skip::skip;
 use kiln::sandbox::Access;
 
 use crate::support::{Place, Run, isolations, mount};
@@ -77,7 +78,7 @@ fn rust_programs_can_be_built_and_run() {
         .args(["--print", "sysroot"])
         .output();
     let Ok(sysroot) = sysroot else {
-        eprintln!("SKIPPED: there is no rustc");
+        skip("there is no rustc");
         return;
     };
     let sysroot = String::from_utf8(sysroot.stdout).unwrap().trim().to_owned();
@@ -85,7 +86,7 @@ fn rust_programs_can_be_built_and_run() {
         .arg("-vV")
         .output();
     if sysroot.is_empty() || !reachable.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: this user cannot run rustc");
+        skip("this user cannot run rustc");
         return;
     }
     for isolation in isolations() {

@@ -3,6 +3,9 @@
 
 #![allow(missing_docs, clippy::print_stderr, reason = "tests")]
 
+#[path = "../support/skip.rs"]
+mod skip;
+
 mod attacks;
 mod behaviour;
 mod builds;

@@ -1,5 +1,6 @@
 //! What the tests share: the attacking program, files to attack, and one way to run it confined or not.
 
+use crate::skip::skip;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
@@ -24,9 +25,7 @@ pub(crate) fn isolations() -> Vec<Isolation> {
     let mut all = BOTH.to_vec();
     let probe = Command::new("unshare").args(["-Urmpf", "true"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
-        eprintln!(
-            "SKIPPED: full isolation is not tested, since this machine forbids user namespaces"
-        );
+        skip("full isolation is not tested, since this machine forbids user namespaces");
         all.retain(|isolation| *isolation != Isolation::Full);
     }
     all
