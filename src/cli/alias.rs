@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use clap::CommandFactory as _;
 
-use crate::cli::args::Cli;
+use crate::cli::command::Cli;
 use crate::driver::DriverError;
 use crate::manifest::config::Config;
 

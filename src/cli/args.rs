@@ -1,31 +1,16 @@
-//! The command line. Flags that cargo has mean what they mean in cargo.
+//! The flags that commands share. Those that cargo has mean what they mean in cargo.
 
 use std::path::PathBuf;
 
+use clap::{ArgAction, Args, Subcommand, ValueEnum};
+
 use crate::unit::Intent;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 mod programs;
 mod refused;
 
 pub use programs::{BenchArgs, ClippyArgs, DocArgs, RunArgs, TestArgs};
 pub use refused::RefusedArgs;
-
-/// Build Cargo workspaces hermetically: every rustc, build script and proc macro in a sandbox.
-#[derive(Debug, Parser)]
-#[command(name = "kiln", version, about, max_term_width = 100)]
-#[command(
-    after_help = "Run `kiln <COMMAND> --help` for the flags of a command. \
-`kiln build --hermetic` is what ships; `kiln doctor` says what this machine's sandbox can do."
-)]
-pub struct Cli {
-    /// Flags of every command.
-    #[command(flatten)]
-    pub global: GlobalArgs,
-    /// What to do.
-    #[command(subcommand)]
-    pub command: Command,
-}
 
 /// Flags of every command.
 #[derive(Debug, Clone, Default, Args)]
@@ -85,70 +70,6 @@ pub enum ColorChoice {
     Always,
     /// Never.
     Never,
-}
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Compile packages and everything that they depend on
-    #[command(visible_alias = "b")]
-    Build(BuildArgs),
-    /// Check packages for errors without generating code
-    #[command(visible_alias = "c")]
-    Check(BuildArgs),
-    /// Compile a program and run it, outside of the sandbox
-    #[command(visible_alias = "r")]
-    Run(RunArgs),
-    /// Compile tests and run them in a sandbox
-    #[command(visible_alias = "t")]
-    Test(TestArgs),
-    /// Compile benchmarks and run them in a sandbox
-    Bench(BenchArgs),
-    /// Make the documentation of packages and of what they depend on
-    #[command(visible_alias = "d")]
-    Doc(DocArgs),
-    /// Check packages with clippy
-    Clippy(ClippyArgs),
-    /// Print the locked action graph of a build without running anything
-    Plan(PlanArgs),
-    /// Resolve, download and unpack what a workspace needs
-    Fetch(FetchArgs),
-    /// Put the sources of all dependencies into a directory of the workspace
-    Vendor(crate::cli::vendor::VendorArgs),
-    /// Write Cargo.lock, every version chosen anew
-    GenerateLockfile(crate::cli::update::GenerateLockfileArgs),
-    /// Choose versions in Cargo.lock anew
-    Update(crate::cli::update::UpdateArgs),
-    /// Build a crate of the registry with the lock that it ships, and install its programs
-    Install(InstallArgs),
-    /// Print the packages of the workspace and what they depend on, as JSON
-    Metadata(crate::cli::metadata::MetadataArgs),
-    /// List the files that a published package consists of
-    Package(crate::cli::package::PackagingArgs),
-    /// Remove what was built (the store is `cache`'s)
-    Clean(crate::cli::clean::CleanArgs),
-    /// Print what depends on what as a tree
-    Tree(crate::cli::tree::TreeArgs),
-    /// Print one package as JSON (deprecated in cargo: `metadata --no-deps`)
-    #[command(hide = true)]
-    ReadManifest,
-    /// Check the manifest (deprecated in cargo: `check`)
-    #[command(hide = true)]
-    VerifyProject,
-    /// Print where the Cargo.toml is
-    LocateProject(crate::cli::locate::LocateProjectArgs),
-    /// Print the whole package id specification of a package
-    Pkgid(crate::cli::locate::PkgidArgs),
-    /// Print the version of kiln, with -v also what it follows
-    Version,
-    /// Show what this machine's sandbox and toolchains can do
-    Doctor,
-    /// Look at what crates are granted beyond the sandbox, and change it
-    Policy(crate::cli::policy::PolicyArgs),
-    /// Tell of a unit why it ran, what it was given and granted, what it used and was denied
-    Explain(crate::cli::explain::ExplainArgs),
-    /// Look at the store and clean it
-    Cache(CacheArgs),
 }
 
 /// Which packages.

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
-use crate::cli::args::{Cli, ColorChoice, Command, CompileArgs, GlobalArgs, HermeticArgs};
+use crate::cli::args::{ColorChoice, CompileArgs, GlobalArgs, HermeticArgs};
+use crate::cli::command::{Cli, Command};
 use crate::cli::shell::{Shell, Verbosity};
 use crate::driver::{Context, DriverError, LockMode};
 use crate::manifest::config::{
@@ -26,6 +27,7 @@ mod cache;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod clean;
 mod clippy;
+mod command;
 mod compile;
 mod doc;
 mod doctor;
