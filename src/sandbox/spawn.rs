@@ -692,6 +692,10 @@ fn limit_name(resource: u32) -> &'static str {
     }
 }
 
+/// At this limit the kernel writes no core file and, unlike at 0, starts no program to be sent one: what `core_pattern`
+/// names runs as root and outside of every sandbox. Source: core(5), `do_coredump`.
+const NO_CORE: u64 = 1;
+
 /// `limits` as the kernel takes them, no higher than what this process may set. Core files are off.
 pub(super) fn kernel_limits(
     limits: &Limits,
@@ -704,7 +708,7 @@ pub(super) fn kernel_limits(
         Isolation::Landlock => sys::process_count(),
     };
     let wanted = [
-        (libc::RLIMIT_CORE, Some(0)),
+        (libc::RLIMIT_CORE, Some(NO_CORE)),
         (libc::RLIMIT_DATA, limits.memory_bytes),
         (libc::RLIMIT_CPU, limits.cpu_seconds),
         (libc::RLIMIT_FSIZE, limits.file_size_bytes),

@@ -57,7 +57,8 @@ fn limit_resources() -> Result<(), ConfineError> {
     for (resource, limit) in [
         (Resource::RLIMIT_AS, MEMORY_BYTES),
         (Resource::RLIMIT_CPU, CPU_SECONDS),
-        (Resource::RLIMIT_CORE, 0),
+        // Not 0: then what `core_pattern` names would be started, outside. See `sandbox::spawn`.
+        (Resource::RLIMIT_CORE, 1),
         (Resource::RLIMIT_NOFILE, 64),
     ] {
         // What is set already may be lower; raising it could be forbidden and is not wanted.

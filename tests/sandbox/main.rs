@@ -6,6 +6,7 @@
 #[path = "../support/skip.rs"]
 mod skip;
 
+mod aftermath;
 mod attacks;
 mod behaviour;
 mod builds;

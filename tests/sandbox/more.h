@@ -131,6 +131,36 @@ static int more(const char *what, const char *a, const char *b, const char *c) {
         return verdict(syscall(SYS_inotify_add_watch, fd, a, 0x2));
     }
 
+    if (IS("getxattr")) return verdict(getxattr(a, "user.kiln", NULL, 0));
+    if (IS("listxattr")) return verdict(listxattr(a, NULL, 0));
+
+    // --- The end of a process ----------------------------------------------------------------------------------------
+    if (IS("core-limit")) {
+        // At 1 the kernel starts no helper for a process that crashes.
+        struct rlimit l;
+        errno = EPERM;
+        return verdict(getrlimit(RLIMIT_CORE, &l) || l.rlim_cur != 1 || l.rlim_max > 1 ? 0 : -1);
+    }
+    if (IS("lower-core-limit")) {
+        struct rlimit l = {0, 0};
+        return verdict(syscall(SYS_setrlimit, RLIMIT_CORE, &l));
+    }
+    if (IS("lower-core-limit-by-prlimit")) {
+        struct rlimit l = {0, 0};
+        return verdict(prlimit(0, RLIMIT_CORE, &l, NULL));
+    }
+    if (IS("outlive")) {
+        prctl(PR_SET_PDEATHSIG, 0);
+        for (int s = 1; s < 32; s++) signal(s, SIG_IGN);
+        for (int i = 0; i < 2000; i++) {
+            int fd = open(a, O_WRONLY | O_CREAT | O_APPEND, 0644);
+            if (fd < 0 || write(fd, "x", 1) != 1) return 1;
+            close(fd);
+            usleep(20000);
+        }
+        return 0;
+    }
+
     // --- Programs ----------------------------------------------------------------------------------------------------
     if (IS("exec-loader")) {
         char *arguments[] = {"ld.so", (char *)a, "exit", "0", NULL};
@@ -248,6 +278,22 @@ static int more(const char *what, const char *a, const char *b, const char *c) {
         return verdict(pid);
     }
     if (IS("prctl")) return verdict(prctl(strtol(a, NULL, 0), strtol(b, NULL, 0), 0, 0, 0));
+    if (IS("numbers")) {
+        // close_range, faccessat2, epoll_pwait2, futex_waitv, fchmodat2, map_shadow_stack, mseal: allowed.
+        const int allowed[] = {436, 439, 441, 449, 452, 453, 462};
+        int came = 0;
+        for (int n = 424; n < 1024; n++) {
+            int skip = 0;
+            for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++) skip |= allowed[i] == n;
+            if (skip) continue;
+            long rc = syscall(n, -1L, -1L, -1L, -1L, -1L, -1L);
+            if (rc < 0 && (errno == ENOSYS || errno == EPERM)) continue;
+            printf("%d: %ld, %s\n", n, rc, strerror(errno));
+            came++;
+        }
+        errno = ENOSYS;
+        return verdict(came ? 0 : -1);
+    }
     if (IS("fsopen")) return verdict(syscall(SYS_fsopen, "tmpfs", 0));
     if (IS("open-tree")) return verdict(syscall(SYS_open_tree, AT_FDCWD, a, 1));
     if (IS("set-time")) {

@@ -265,6 +265,12 @@ fn no_namespace_and_no_old_entry() {
             for option in ["0x59616d61", "36", "35", "28", "8", "22", "59", "62", "47"] {
                 attacks.push(attack(&["prctl", option, "1"], Unsure));
             }
+            // To be told of its parent's end by less than death, or not at all.
+            for signal in ["0", "15", "0x100000009"] {
+                attacks.push(attack(&["prctl", "1", signal], Unsure));
+            }
+            // Every call since the tables of all machines are one, also those that no header here knows.
+            attacks.push(attack(&["numbers"], ComesThrough));
             if cfg!(target_arch = "x86_64") {
                 attacks.push(attack(&["modify-ldt"], ComesThrough));
                 attacks.push(attack(&["io-ports"], Unsure));
