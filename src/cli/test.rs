@@ -392,7 +392,7 @@ impl TestObserver for View<'_> {
             TestEnd::Ended(status) => report.causes.push(format!(
                 "process didn't exit successfully: `{}` ({})",
                 run.program,
-                crate::execute::local::describe_status(*status)
+                crate::execute::failure::describe_status(*status)
             )),
             TestEnd::Stopped(failure) => {
                 report.causes.push(crate::cli::observe::describe(failure));

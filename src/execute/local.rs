@@ -15,20 +15,22 @@ use std::time::Instant;
 
 use crate::directive::{BuildScriptOutput, DirectiveError, steers_a_tool};
 use crate::execute::bind::BoundAction;
+use crate::execute::failure::{
+    ActionFailure, FailedProcess, bad_path, broken_limit, describe_status,
+};
 use crate::execute::outcome::{Outcome, OutputEntry};
 use crate::execute::placement::{Placement, Workplace};
 use crate::execute::record::{Binding, History, Record};
 use crate::execute::schedule::Sink;
+use crate::execute::standard_error::{ErrorReader, Heard};
 use crate::execute::tracing::{self, Amendment, Explain, Failed, Sight, Traced};
 use crate::execute::{ActionEvent, Executor};
-use crate::message::rustc::Message;
-use crate::path::{RelPath, SandboxPath};
+use crate::path::SandboxPath;
 use crate::plan::JOBSERVER_DESCRIPTORS;
 use crate::plan::graph::{ActionKind, Outputs};
 use crate::sandbox::profile::SandboxProfile;
 use crate::sandbox::{
-    Access, Canceller, Ended, Isolation, Limits, Mount, Network, Request, Running, SandboxError,
-    Status, Stream,
+    Access, Canceller, Isolation, Limits, Mount, Network, Request, Running, Status, Stream,
 };
 use crate::store::{CaptureLimits, Ingest, Namespace, Store, StoreError};
 use crate::toolchain::model::{RustToolchain, SystemTree};
@@ -106,134 +108,6 @@ impl RunningActions {
 
     pub(super) fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::SeqCst)
-    }
-}
-
-/// How an action's process ended, when it did not end well.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailedProcess {
-    /// `exit status: 1`, `signal: 11 (SIGSEGV)`.
-    pub status: String,
-    /// Standard output. Untrusted.
-    pub stdout: Vec<u8>,
-    /// Standard error. Untrusted.
-    pub stderr: Vec<u8>,
-}
-
-/// Why there is no outcome.
-#[derive(Debug, thiserror::Error)]
-pub enum ActionFailure {
-    /// The process failed: an ordinary result, such as a compiler's error.
-    #[error("the process ended with {}", .0.status)]
-    Process(FailedProcess),
-    /// The action used more of something than it may.
-    #[error("the action was ended: it {what}, its limit `{limit}` is {most}")]
-    Limit {
-        /// The package, for what to do about it.
-        package: String,
-        /// What it did.
-        what: &'static str,
-        /// The limit's name in `kiln.toml`.
-        limit: &'static str,
-        /// The limit.
-        most: u64,
-    },
-    /// A declared output is not there.
-    #[error("the action ended well but did not leave its declared output `{name}`")]
-    MissingOutput {
-        /// The output.
-        name: String,
-    },
-    /// There are outputs that nobody declared, where that is not let pass.
-    #[error("the action left `{}`, which is not among its declared outputs", crate::message::text::excerpt(.name))]
-    UndeclaredOutput {
-        /// The first of them. Untrusted.
-        name: String,
-    },
-    /// The metadata is not what was announced.
-    #[error("the action changed its output `{name}` after it had announced it")]
-    ChangedMetadata {
-        /// The output.
-        name: String,
-    },
-    /// What the build script printed is refused.
-    #[error(transparent)]
-    Directives(#[from] DirectiveError),
-    /// The build script reported errors of its own (`cargo::error`).
-    #[error("the build script reported an error")]
-    ScriptErrors {
-        /// Their texts. Untrusted.
-        errors: Vec<String>,
-    },
-    /// The sandbox could not be set up.
-    #[error("the sandbox cannot be set up")]
-    Sandbox(#[source] SandboxError),
-    /// The store does not work.
-    #[error("the store failed")]
-    Store(#[source] StoreError),
-    /// The build script sets a variable that is no value for the crate but an order to a tool.
-    #[error(
-        "the build script sets `{name}` for the compiler by `cargo::rustc-env`, which would change how the compiler, \
-         the linker or the loader themselves work"
-    )]
-    SteersTool {
-        /// The variable. Untrusted.
-        name: String,
-    },
-    /// A grant to write names something that leads elsewhere.
-    #[error("policy lets the package write to `{path}`, which is a symbolic link or below one")]
-    ScratchLink {
-        /// The path, below the package.
-        path: String,
-    },
-    /// The jobserver's descriptors cannot be handed on.
-    #[error("the jobserver cannot be handed on")]
-    Jobserver(#[source] std::io::Error),
-    /// What was enforced cannot be written down.
-    #[error("what the sandbox enforced cannot be recorded")]
-    Record(#[source] serde_json::Error),
-    /// The user interrupted.
-    #[error("interrupted")]
-    Interrupted,
-}
-
-impl ActionFailure {
-    /// What to do about it.
-    pub fn help(&self) -> Option<String> {
-        match self {
-            ActionFailure::Sandbox(error) => error.help(),
-            ActionFailure::Store(error) => error.help(),
-            ActionFailure::Directives(error) => error.help(),
-            ActionFailure::Limit {
-                package,
-                limit,
-                most,
-                ..
-            } => Some(format!(
-                "raise it in `kiln.toml` if the action really needs that: `[crate.{package}]` with `limits = {{ {limit} = {} }}`",
-                most.saturating_mul(2)
-            )),
-            ActionFailure::SteersTool { .. } => Some(
-                "look at what the crate wants by that; kiln passes variables on that a crate reads with `env!`, and no \
-                 others"
-                    .to_owned(),
-            ),
-            ActionFailure::UndeclaredOutput { .. } => Some(
-                "a hermetic build lets nothing but declared outputs be written; find out which procedural macro, linker \
-                 argument or flag of rustc's makes it (`kiln build` without `--hermetic` leaves it behind)"
-                    .to_owned(),
-            ),
-            ActionFailure::ScratchLink { .. } => {
-                Some("name what the link leads to in `write` of `kiln.toml`".to_owned())
-            }
-            _ => None,
-        }
-    }
-}
-
-impl From<StoreError> for ActionFailure {
-    fn from(error: StoreError) -> Self {
-        ActionFailure::Store(error)
     }
 }
 
@@ -356,7 +230,7 @@ impl LocalExecutor<'_> {
         let request = self.request(bound, &workplace)?;
         let sight = Sight::of(&request);
         let mut stdout = Vec::new();
-        let mut stderr = ErrorReader::new(self, bound, out, sink);
+        let mut stderr = ErrorReader::new(self.store, bound, out, sink);
         let begun = OnceCell::new();
         let on_start = |process: &Running| {
             self.running.add(process.canceller());
@@ -619,42 +493,6 @@ impl LocalExecutor<'_> {
     }
 }
 
-/// The limit that an action was ended for, if it was.
-fn broken_limit(bound: &BoundAction<'_>, end: &crate::sandbox::Outcome) -> Option<ActionFailure> {
-    let limits = end.enforced.limits();
-    let (what, limit, most) = match end.ended {
-        Ended::Itself | Ended::Cancelled => return None,
-        Ended::TimedOut => (
-            "ran for too long (seconds)",
-            "wall-seconds",
-            limits.wall_seconds,
-        ),
-        Ended::TooMuchOutput => ("printed too much", "output-bytes", limits.output_bytes),
-        Ended::TooMuchMemory => (
-            "took too much memory, its processes together (never more than seven eighths of the machine's)",
-            "memory-bytes",
-            limits.memory_bytes,
-        ),
-        Ended::TooManyProcesses => (
-            "had too many processes and threads",
-            "processes",
-            limits.processes,
-        ),
-        Ended::TooMuchWritten => (
-            "wrote too much, or too deep, into its directories",
-            "written-bytes",
-            limits.written_bytes,
-        ),
-    };
-    let label = &bound.planned.label;
-    Some(ActionFailure::Limit {
-        package: label.split(' ').next().unwrap_or(label).to_owned(),
-        what,
-        limit,
-        most: most.unwrap_or_default(),
-    })
-}
-
 /// Endings of what rustc leaves beside its output where flags or profiles ask for it: debug information of its own
 /// (`split-debuginfo`), intermediate code (`--emit`).
 const BY_PRODUCTS: [&str; 7] = ["bc", "dwo", "dwp", "ll", "mir", "o", "s"];
@@ -710,142 +548,5 @@ fn network(kind: ActionKind) -> Network {
     match kind {
         ActionKind::Test => Network::Loopback,
         ActionKind::Rustc | ActionKind::Rustdoc | ActionKind::RunBuildScript => Network::None,
-    }
-}
-
-fn bad_path(error: crate::path::PathError) -> ActionFailure {
-    ActionFailure::MissingOutput {
-        name: error.to_string(),
-    }
-}
-
-/// How a process ended, in words.
-pub fn describe_status(status: Status) -> String {
-    match status {
-        Status::Exited(code) => format!("exit status {code}"),
-        Status::Signaled(number) => match nix::sys::signal::Signal::try_from(number) {
-            Ok(nix::sys::signal::Signal::SIGXFSZ) => {
-                format!(
-                    "signal {number} (SIGXFSZ): a file larger than `file-size-bytes` of its limits"
-                )
-            }
-            Ok(nix::sys::signal::Signal::SIGXCPU) => {
-                format!("signal {number} (SIGXCPU): more time than `cpu-seconds` of its limits")
-            }
-            Ok(signal) => format!("signal {number} ({signal})"),
-            Err(_) => format!("signal {number}"),
-        },
-    }
-}
-
-/// Reads a process's standard error. What rustc prints is passed on line by line, and its metadata is taken as soon as
-/// it is announced; what a build script prints is only kept.
-struct ErrorReader<'a, 'b> {
-    executor: &'a LocalExecutor<'b>,
-    bound: &'a BoundAction<'a>,
-    out: &'a Path,
-    sink: &'a Sink,
-    /// What is kept for the cache: everything but announcements.
-    kept: Vec<u8>,
-    /// The beginning of a line whose end has not come yet.
-    line: Vec<u8>,
-    announced: Option<(String, OutputEntry)>,
-    failure: Option<ActionFailure>,
-}
-
-/// What came of reading a process's standard error.
-struct Heard {
-    /// What is kept for the cache.
-    kept: Vec<u8>,
-    /// The metadata that was announced and taken.
-    announced: Option<(String, OutputEntry)>,
-}
-
-/// Reading cannot go on; the reader knows why.
-struct GaveUp;
-
-impl<'a, 'b> ErrorReader<'a, 'b> {
-    fn new(
-        executor: &'a LocalExecutor<'b>,
-        bound: &'a BoundAction<'a>,
-        out: &'a Path,
-        sink: &'a Sink,
-    ) -> Self {
-        Self {
-            executor,
-            bound,
-            out,
-            sink,
-            kept: Vec::new(),
-            line: Vec::new(),
-            announced: None,
-            failure: None,
-        }
-    }
-
-    fn read(&mut self, bytes: &[u8]) -> Result<(), GaveUp> {
-        if self.bound.planned.kind == ActionKind::RunBuildScript {
-            self.kept.extend_from_slice(bytes);
-            return Ok(());
-        }
-        let mut rest = bytes;
-        while let Some(end) = memchr::memchr(b'\n', rest) {
-            self.line.extend_from_slice(&rest[..end]);
-            rest = &rest[end + 1..];
-            let line = std::mem::take(&mut self.line);
-            if let Err(error) = self.take_line(&line) {
-                self.failure = Some(error);
-                return Err(GaveUp);
-            }
-        }
-        self.line.extend_from_slice(rest);
-        Ok(())
-    }
-
-    /// What was kept, and what was announced.
-    fn finish(mut self) -> Result<Heard, ActionFailure> {
-        if self.failure.is_none() && !self.line.is_empty() {
-            let line = std::mem::take(&mut self.line);
-            self.take_line(&line)?;
-        }
-        match self.failure {
-            Some(failure) => Err(failure),
-            None => Ok(Heard {
-                kept: self.kept,
-                announced: self.announced,
-            }),
-        }
-    }
-
-    fn take_line(&mut self, line: &[u8]) -> Result<(), ActionFailure> {
-        if let Message::Artifact { path, emit } = Message::parse(line) {
-            if emit == "metadata" {
-                self.metadata(&path)?;
-            }
-            return Ok(());
-        }
-        self.sink.event(ActionEvent::Line(line.to_vec()));
-        self.kept.extend_from_slice(line);
-        self.kept.push(b'\n');
-        Ok(())
-    }
-
-    fn metadata(&mut self, path: &str) -> Result<(), ActionFailure> {
-        let Some(name) = self.bound.planned.metadata_file() else {
-            return Ok(());
-        };
-        let declared = format!("{}/{name}", self.bound.planned.output_directory);
-        if path != declared || self.announced.is_some() {
-            return Ok(());
-        }
-        let relative = RelPath::new(name).map_err(bad_path)?;
-        let (blob, executable) =
-            self.executor
-                .store
-                .capture_file(self.out, &relative, &CaptureLimits::default())?;
-        let entry = OutputEntry { blob, executable };
-        self.announced = Some((name.to_owned(), entry));
-        self.sink.metadata(name, entry);
-        Ok(())
     }
 }

@@ -5,16 +5,19 @@ use crate::execute::outcome::Outcome;
 use crate::execute::schedule::Sink;
 use crate::plan::graph::ActionIndex;
 
+mod again;
 pub mod bind;
+pub mod failure;
 mod jobserver;
 pub mod local;
 pub mod outcome;
 pub mod placement;
 pub mod record;
 pub mod schedule;
+mod standard_error;
 pub mod tracing;
 
-pub use local::ActionFailure;
+pub use failure::ActionFailure;
 
 /// Something that can do actions: from a cache, on this machine, on another.
 pub trait Executor: Sync {

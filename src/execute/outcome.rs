@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::directive::BuildScriptOutput;
-use crate::execute::record::OBSERVED;
 use crate::path::SandboxPath;
 use crate::plan::graph::{Outputs, PlannedAction};
 use crate::reapi;
 use crate::tree::{BlobRef, TreeRef};
+
+/// Where a record stands among the outputs of a stored result: no action declares such an output.
+const OBSERVED: &str = ".kiln/observed.json";
 
 /// One output file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::execute::bind::BoundAction;
-use crate::execute::local::ActionFailure;
+use crate::execute::failure::ActionFailure;
 use crate::path::SandboxPath;
 use crate::sandbox::{Access, Mount};
 use crate::store::{Store, StoreError, WorkDir, remove_tree};

@@ -13,9 +13,6 @@ use crate::sandbox::Access;
 use crate::sandbox::trace::{Observed, Operation};
 use crate::store::{Namespace, Store};
 
-/// Where a record stands among the outputs of a stored result: no action declares such an output.
-pub(super) const OBSERVED: &str = ".kiln/observed.json";
-
 /// One thing that was done with one path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Use {
