@@ -35,7 +35,7 @@ impl LinkArgTarget {
         );
         match self {
             LinkArgTarget::All => true,
-            LinkArgTarget::Cdylib => !is_test && super::parse::is_cdylib(target),
+            LinkArgTarget::Cdylib => !is_test && target.is_cdylib(),
             LinkArgTarget::Bins => target.is_bin(),
             LinkArgTarget::Bin(name) => target.is_bin() && target.name == *name,
             LinkArgTarget::Tests => target.is_test(),

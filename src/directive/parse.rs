@@ -6,7 +6,7 @@ use cargo_util_schemas::manifest::RustVersion;
 
 use super::output::{BuildScriptOutput, LinkArg, LinkArgTarget, LogMessage, Severity};
 use super::{MAX_DIRECTIVES, MAX_INPUT_BYTES, MAX_LINE_BYTES, MAX_TOTAL_BYTES};
-use crate::manifest::model::{CrateType, Package, Target, TargetKind};
+use crate::manifest::model::{Package, Target};
 use crate::message::text::excerpt;
 
 /// What the rules of the directives depend on: the package whose build script it is.
@@ -43,17 +43,12 @@ impl From<&Package> for Subject {
                 .filter(|target| target.is_bin())
                 .map(|target| target.name.clone())
                 .collect(),
-            has_cdylib: any(is_cdylib),
+            has_cdylib: any(Target::is_cdylib),
             has_tests: any(Target::is_test),
             has_benches: any(Target::is_bench),
             has_examples: any(Target::is_example),
         }
     }
-}
-
-/// Whether `target` is (also) a cdylib.
-pub(super) fn is_cdylib(target: &Target) -> bool {
-    matches!(&target.kind, TargetKind::Lib(types) if types.contains(&CrateType::Cdylib))
 }
 
 /// What decides whether a package that sets `RUSTC_BOOTSTRAP` for itself is only warned about.

@@ -8,6 +8,7 @@
 mod checkout;
 pub mod config;
 mod dependency;
+mod edition;
 mod error;
 pub mod features;
 mod inherit;

@@ -136,6 +136,11 @@ impl Target {
         self.name.replace('-', "_")
     }
 
+    /// Whether it is (also) a C dynamic library.
+    pub fn is_cdylib(&self) -> bool {
+        matches!(&self.kind, TargetKind::Lib(types) if types.contains(&CrateType::Cdylib))
+    }
+
     /// The crate types that rustc is asked for when this is not built as a test.
     pub fn crate_types(&self) -> Vec<CrateType> {
         match &self.kind {

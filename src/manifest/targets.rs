@@ -528,7 +528,7 @@ impl Search<'_> {
                 self.warnings.push(format!(
                     "the {words} `{name}` sets `edition`, which is deprecated for targets"
                 ));
-                super::package::parse_edition(edition)?
+                super::edition::parse_edition(edition)?
             }
         };
         let is_library = matches!(kind, TargetKind::Lib(_));

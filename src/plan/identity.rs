@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use crate::manifest::model::{TargetKind, Workspace};
 use crate::package::{GitReference, PackageId, SourceKind};
-use crate::plan::rustc;
+use crate::plan::codegen;
 use crate::plan::settings::Settings;
 use crate::unit::graph::{Mode, Platform, Unit, UnitGraph, UnitIndex};
 use crate::unit::lto::LtoMode;
@@ -79,7 +79,7 @@ pub fn identities(
         fields.list(unit.features.iter().map(|feature| feature.as_str()));
         profile(&mut fields, unit);
         fields.list(
-            rustc::lto_arguments(&lto[index.0])
+            codegen::lto_arguments(&lto[index.0])
                 .iter()
                 .map(String::as_str),
         );
@@ -171,7 +171,7 @@ fn profile(fields: &mut Fields, unit: &Unit) {
             .codegen_units
             .map_or(String::new(), |units| units.to_string()),
     );
-    fields.text(rustc::debuginfo_value(profile.debug).unwrap_or(""));
+    fields.text(codegen::debuginfo_value(profile.debug).unwrap_or(""));
     fields.text(profile.split_debuginfo.as_deref().unwrap_or(""));
     fields.list(
         [
@@ -184,9 +184,9 @@ fn profile(fields: &mut Fields, unit: &Unit) {
         .map(|flag| if flag { "1" } else { "0" })
         .into_iter(),
     );
-    fields.text(rustc::panic_value(profile.panic));
-    fields.text(rustc::strip_value(&profile.strip).unwrap_or(""));
-    fields.text(rustc::lto_value(&profile.lto));
+    fields.text(codegen::panic_value(profile.panic));
+    fields.text(codegen::strip_value(&profile.strip).unwrap_or(""));
+    fields.text(codegen::lto_value(&profile.lto));
     fields.list(profile.rustflags.iter().map(|flag| &**flag));
 }
 

@@ -32,6 +32,7 @@ use crate::unit::lto::LtoMode;
 
 mod artifacts;
 pub mod clippy;
+mod codegen;
 pub mod docs;
 mod encode;
 pub mod env;

@@ -15,6 +15,7 @@ use crate::digest::ActionId;
 use crate::directive::LinkArgTarget;
 use crate::manifest::model::Package;
 use crate::path::{RelPath, SandboxPath};
+use crate::plan::codegen;
 use crate::plan::graph::{
     ActionIndex, ActionKind, Argument, Artifact, Input, InputSource, LaidOut, Needs, OutputRole,
     Outputs, PlannedAction, RunOptions,
@@ -128,7 +129,10 @@ impl Planner<'_> {
         }
         if unit.profile.panic != PanicStrategy::Unwind {
             push("-C");
-            push(&format!("panic={}", rustc::panic_value(unit.profile.panic)));
+            push(&format!(
+                "panic={}",
+                codegen::panic_value(unit.profile.panic)
+            ));
         }
         for argument in &tests.arguments {
             push("--test-args");
@@ -154,7 +158,7 @@ impl Planner<'_> {
                 push(argument);
             }
         }
-        for option in rustc::lto_arguments(&self.input.lto[index.0]) {
+        for option in codegen::lto_arguments(&self.input.lto[index.0]) {
             push("-C");
             push(&option);
         }

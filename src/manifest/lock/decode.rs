@@ -8,7 +8,7 @@ use semver::Version;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::encode::{EXTRA_LINE, MARKER_LINE};
+use super::encode::comments;
 use super::{Lock, LockError, LockVersion, LockedId, LockedPackage};
 use crate::digest::{Claimed, Sha256};
 use crate::manifest::model::Workspace;
@@ -380,17 +380,6 @@ impl Lock {
             comments: comments(text),
         })
     }
-}
-
-/// The comment lines at the top that cargo keeps: all but its own two.
-pub(super) fn comments(text: &str) -> Vec<String> {
-    let own = [MARKER_LINE, EXTRA_LINE];
-    text.lines()
-        .take_while(|line| line.starts_with('#'))
-        .enumerate()
-        .filter(|(index, line)| own.get(*index) != Some(line))
-        .map(|(_, line)| line.to_owned())
-        .collect()
 }
 
 fn toml_error(path: &Path, text: &str, error: &toml::de::Error) -> LockError {
