@@ -203,6 +203,8 @@ stages! {
     Repository(crate::driver::supply::repositories::RepositoryError) = "git",
     /// Reading vendored packages.
     Vendored(crate::driver::supply::vendored::VendoredError) = "vendored",
+    /// Reading the workspace's own repository.
+    GitMetadata(crate::source::git::MetadataError) = "git::metadata",
     /// Making the unit graph.
     Unit(crate::unit::UnitError) = "unit",
     /// Finding toolchains.

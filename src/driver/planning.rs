@@ -189,7 +189,9 @@ pub fn plan_actions(
     if clippy.is_some() {
         settings.workspace_wrapper = Some(Clippy::program(&options.layout));
     }
-    let grants = granting::grant(&judge, store, &units, &declared)?;
+    let grants = granting::grant(&judge, store, &units, &declared, |package| {
+        resolved.workspace.is_member(package)
+    })?;
 
     let surroundings = surroundings::of_units(
         &surroundings::Question {
@@ -252,7 +254,10 @@ pub fn plan_actions(
     })?;
     let systems = [&c.system, &runtime, &grants.linking]
         .into_iter()
-        .chain(grants.packages.values().map(|granted| &granted.system))
+        .chain(grants.packages.values().flat_map(|granted| {
+            let compilers = granted.compilers.iter().map(|(_, system)| system);
+            compilers.chain([&granted.system])
+        }))
         .map(|system| {
             (
                 TreeRef {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::execute::bind::BoundAction;
+use crate::execute::bind::{BoundAction, BoundInput};
 use crate::execute::failure::ActionFailure;
 use crate::execute::local::LocalExecutor;
 use crate::execute::tracing::{Amendment, Sight, Traced, Trial};
@@ -77,12 +77,22 @@ impl LocalExecutor<'_> {
         planned.scratch.clone_from(&amendment.scratch);
         let mut environment = bound.environment.clone();
         environment.extend(amendment.variables.clone());
+        let mut inputs = bound.inputs.clone();
+        if let Some((at, tree)) = &amendment.surroundings {
+            inputs.retain(|input| !input.at.is_within(at));
+            inputs.push(BoundInput {
+                at: at.clone(),
+                tree: *tree,
+                made: None,
+            });
+            inputs.sort_by(|left, right| left.at.cmp(&right.at));
+        }
         let bound = BoundAction {
             planned: &planned,
             key: bound.key,
             argv: bound.argv.clone(),
             environment,
-            inputs: bound.inputs.clone(),
+            inputs,
         };
         let jobserver = jobserver::Client::new(2).ok()?;
         let workplace = self.placement.workplace(self.store, &bound).ok()?;

@@ -14,6 +14,7 @@ use crate::plan::graph::ActionKind;
 use crate::sandbox::trace::Trace;
 use crate::sandbox::{Access, Isolation, Request};
 use crate::toolchain::model::SystemTree;
+use crate::tree::TreeRef;
 
 /// What an action was shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +78,8 @@ pub struct Amendment {
     pub variables: BTreeMap<String, String>,
     /// Where it may write in a copy of its sources.
     pub scratch: Vec<String>,
+    /// What lies at this path, in the place of all that lay there and below.
+    pub surroundings: Option<(SandboxPath, TreeRef)>,
 }
 
 /// What came of an action that was run with other grants.

@@ -175,11 +175,12 @@ impl Planner<'_> {
         }
         environment.insert("RUSTC_BOOTSTRAP".to_owned(), "1".to_owned());
         let temporary = self.temporary(index);
+        let (search_path, system) = self.compiler_sees(unit, false);
         add_process_environment(
             &mut environment,
             &self.input.layout.toolchain(),
             &temporary,
-            self.input.search_path,
+            search_path,
         );
         inputs.sort_by(|left, right| left.at.cmp(&right.at));
         let prepared: Vec<RelPath> = self
@@ -211,7 +212,7 @@ impl Planner<'_> {
             temporary_directory: temporary,
             dependencies,
             platform,
-            system: tree_ref(self.input.runtime),
+            system: tree_ref(system),
             run: None,
             given: None,
         })

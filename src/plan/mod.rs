@@ -134,6 +134,8 @@ pub struct Granted {
     pub running: GrantedVariables,
     /// Variables of the compilers of its own crates: without those that only concern what acts within its build script.
     pub compiling: GrantedVariables,
+    /// `PATH`, and what its compilers see at `/`, where that is more than others see.
+    pub compilers: Option<(String, SystemTree)>,
     /// Paths below the package that the build script may write to, `.` for all of it.
     pub scratch: Vec<String>,
 }
@@ -562,18 +564,9 @@ impl Planner<'_> {
             self.add_clippy(clippy, &unit.package, &mut environment, &mut inputs);
         }
         let temporary = self.temporary(index);
-        add_process_environment(
-            &mut environment,
-            &toolchain,
-            &temporary,
-            self.input.search_path,
-        );
+        let (search_path, system) = self.compiler_sees(unit, is_wrapped || rustc::is_linked(unit));
+        add_process_environment(&mut environment, &toolchain, &temporary, search_path);
         inputs.sort_by(|left, right| left.at.cmp(&right.at));
-        let system = if is_wrapped || rustc::is_linked(unit) {
-            self.input.system
-        } else {
-            self.input.runtime
-        };
         Ok(PlannedAction {
             id: ActionId::from_bytes([0; 32]),
             kind: ActionKind::Rustc,
@@ -597,6 +590,16 @@ impl Planner<'_> {
             given: None,
             prepared: Vec::new(),
         })
+    }
+
+    /// `PATH` of a compiler of `unit`, and what it sees at `/`: more if it starts other programs.
+    fn compiler_sees(&self, unit: &Unit, starts_programs: bool) -> (&str, &SystemTree) {
+        let granted = self.input.granted.get(&unit.package);
+        match granted.and_then(|granted| granted.compilers.as_ref()) {
+            Some((search_path, system)) => (search_path, system),
+            None if starts_programs => (self.input.search_path, self.input.system),
+            None => (self.input.search_path, self.input.runtime),
+        }
     }
 
     fn tool(&self, name: &str) -> SandboxPath {
@@ -812,6 +815,8 @@ fn add_process_environment(
     search_path: &str,
 ) {
     let fixed = [
+        // Cargo, which build scripts and macros ask for metadata, does not start without one.
+        ("HOME", temporary.to_string()),
         ("LANG", "C.UTF-8".to_owned()),
         ("PATH", format!("{toolchain}/bin:{search_path}")),
         // The date that tools stamp into what they make: the first that zip archives can express.

@@ -286,9 +286,6 @@ impl Planner<'_> {
         if !tests.environment.contains_key("SOURCE_DATE_EPOCH") {
             environment.remove("SOURCE_DATE_EPOCH");
         }
-        environment
-            .entry("HOME".to_owned())
-            .or_insert_with(|| temporary.to_string());
         if let Some(granted) = granted {
             let out_dir = out_dir.as_ref().map(SandboxPath::as_str);
             granted.running.add_to(&mut environment, out_dir);

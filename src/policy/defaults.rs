@@ -1,7 +1,7 @@
 //! The policies that kiln ships: the files of `policy/`, compiled in.
 
 /// Name and text of each file.
-pub(crate) const SHIPPED: [(&str, &str); 15] = [
+pub(crate) const SHIPPED: [(&str, &str); 16] = [
     (
         "policy/autotools.toml",
         include_str!("../../policy/autotools.toml"),
@@ -11,6 +11,10 @@ pub(crate) const SHIPPED: [(&str, &str); 15] = [
         include_str!("../../policy/aws-lc-sys.toml"),
     ),
     ("policy/cmake.toml", include_str!("../../policy/cmake.toml")),
+    (
+        "policy/git-metadata.toml",
+        include_str!("../../policy/git-metadata.toml"),
+    ),
     (
         "policy/jemalloc.toml",
         include_str!("../../policy/jemalloc.toml"),

@@ -190,7 +190,12 @@ impl Policy {
             },
             Denied::Bundle(bundle) => Advice {
                 what: format!("{who} wanted `{bundle}`"),
-                note: Some("it has to be installed".to_owned()),
+                note: Some(match bundle {
+                    "git-metadata" => {
+                        "of the repository it shows commits, tags and the branch, no credentials and no hooks".to_owned()
+                    }
+                    _ => "it has to be installed".to_owned(),
+                }),
                 grant: line("use", bundle),
                 command: with("--bundle", bundle),
             },

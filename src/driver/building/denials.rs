@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::driver::Planned;
 use crate::driver::inputs::granting::system_grants;
+use crate::driver::inputs::surroundings::Question;
 use crate::driver::toolchains::system_search;
 use crate::execute::tracing::{Amendment, Failed, Traced};
 use crate::execute::{ActionFailure, Explained};
@@ -137,6 +138,8 @@ impl Explainer<'_> {
         let known = known.rev().find(|(_, tree)| *tree == action.system.digest);
         match known {
             Some((selection, _)) => Some(selection.clone()),
+            // A compiler that links nothing sees less.
+            None if action.kind != ActionKind::RunBuildScript => Some(SystemGrants::default()),
             None => {
                 (self.planned.c.system.tree == action.system.digest).then(SystemGrants::default)
             }
@@ -297,10 +300,10 @@ impl Search<'_, '_> {
             .map(|one| {
                 let mut advice = policy.explain(&self.host.owner(one), one.as_denied());
                 if !self.can_grant(one) && !matches!(one, Wanted::Workspace(_)) {
-                    if advice.grant.is_some() && self.is_compiler() {
+                    if advice.grant.is_some() && !self.may_run() {
                         advice.note = Some(
-                            "grants of programs and files are for build scripts: a compiler and the macros in it get \
-                             libraries to link, variables and files of the workspace"
+                            "grants of programs and files are for build scripts and for the workspace's own packages: a \
+                             compiler of another crate and the macros in it get libraries to link, and variables"
                                 .to_owned(),
                         );
                     }
@@ -316,13 +319,18 @@ impl Search<'_, '_> {
         self.failed.bound.planned.kind != ActionKind::RunBuildScript
     }
 
+    /// Whether grants of programs and files count for the action.
+    fn may_run(&self) -> bool {
+        !self.is_compiler() || self.explainer.planned.workspace().is_member(self.package)
+    }
+
     /// Whether there is a grant of `wanted` for this action that can be tried.
     fn can_grant(&self, wanted: &Wanted) -> bool {
         let is_grantable = match wanted {
             Wanted::Library(_) | Wanted::Link(_) => self.base.is_some(),
             Wanted::Variable(name) => !is_secret(name),
-            Wanted::Read(path) => !self.is_compiler() && self.base.is_some() && is_public(path),
-            Wanted::Program(_) | Wanted::Bundle(_) => !self.is_compiler() && self.base.is_some(),
+            Wanted::Read(path) => self.may_run() && self.base.is_some() && is_public(path),
+            Wanted::Program(_) | Wanted::Bundle(_) => self.may_run() && self.base.is_some(),
             Wanted::WriteSource(_) => !self.is_compiler(),
             _ => false,
         };
@@ -405,10 +413,27 @@ impl Search<'_, '_> {
         scratch.extend(grants.write.keys().cloned());
         scratch.sort();
         scratch.dedup();
+        let surroundings = match grants.workspace.is_empty() {
+            true => None,
+            false => {
+                let question = Question {
+                    store: &planned.store,
+                    workspace: planned.workspace(),
+                    packages: &planned.packages,
+                    units: &planned.units,
+                    policy: &planned.policy,
+                    layout: &planned.layout,
+                };
+                let seen = &planned.surroundings;
+                let tree = seen.with(&question, self.package, &grants.workspace)?;
+                Some((planned.layout.workspace(), tree))
+            }
+        };
         Some(Amendment {
             system,
             variables,
             scratch,
+            surroundings,
         })
     }
 }

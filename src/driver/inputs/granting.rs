@@ -43,6 +43,7 @@ pub(in crate::driver) fn grant(
     store: &Arc<Store>,
     units: &UnitGraph,
     declared: &Declared,
+    is_member: impl Fn(&PackageId) -> bool,
 ) -> Result<BuildGrants, DriverError> {
     let Judge {
         context,
@@ -58,6 +59,7 @@ pub(in crate::driver) fn grant(
     let mut limits = BTreeMap::new();
     let mut workspace = BTreeMap::new();
     let mut at_link_time = Grants::default();
+    let mut with_programs = Vec::new();
     let mut systems = Vec::new();
     let mut make = |grants: &Grants| {
         let mut wanted = system_grants(grants);
@@ -87,6 +89,19 @@ pub(in crate::driver) fn grant(
         let own = policy.grants_for(package, [], mode);
         reasons.insert(package.clone(), in_words(&grants));
         let search_path = system.path_variable(search);
+        // What strangers' crates may run, they may run in their build scripts.
+        if is_member(package) && !(own.exec.is_empty() && own.read.is_empty()) {
+            let exec = own.exec.clone();
+            let read = own.read.clone();
+            with_programs.push((
+                package.clone(),
+                Grants {
+                    exec,
+                    read,
+                    ..Grants::default()
+                },
+            ));
+        }
         packages.insert(
             package.clone(),
             Granted {
@@ -94,9 +109,17 @@ pub(in crate::driver) fn grant(
                 search_path,
                 running: variables(&grants, &context.variables),
                 compiling: variables(&own, &context.variables),
+                compilers: None,
                 scratch: grants.write.keys().cloned().collect(),
             },
         );
+    }
+    for (package, mut grants) in with_programs {
+        grants.extend(&at_link_time);
+        let system = make(&grants)?;
+        if let Some(granted) = packages.get_mut(&package) {
+            granted.compilers = Some((system.path_variable(search), system));
+        }
     }
     let linking = make(&at_link_time)?;
     Ok(BuildGrants {

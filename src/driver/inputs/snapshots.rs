@@ -39,11 +39,12 @@ pub(in crate::driver) fn excluded<'a>(
 ) -> impl Fn(&str, bool) -> bool + 'a {
     let target = workspace.root.join("target");
     move |relative, is_directory| {
-        if !is_directory {
-            return false;
-        }
         let path = root.join(relative);
         let name = path.file_name().unwrap_or_default();
+        if !is_directory {
+            // Of a second working directory, or a submodule: it says where on this machine the repository is.
+            return name == ".git";
+        }
         [".git", ".hg", ".jj", ".svn"]
             .iter()
             .any(|control| name == *control)

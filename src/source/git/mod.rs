@@ -17,6 +17,7 @@ mod checkout;
 mod database;
 mod error;
 mod http;
+mod metadata;
 mod nodes;
 mod rules;
 
@@ -34,6 +35,7 @@ use address::Address;
 use checkout::Reader;
 use database::{Databases, Wanted};
 pub use error::GitError;
+pub use metadata::{Metadata, MetadataError, metadata};
 pub use rules::Rules;
 
 pub(crate) use address::directory_name;

@@ -6,5 +6,6 @@ mod diff;
 mod grants;
 mod incidents;
 mod registry;
+mod repository;
 mod suggest;
 mod variables;

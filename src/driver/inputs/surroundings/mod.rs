@@ -9,6 +9,9 @@
 //!   every member is the user's own code;
 //! - without either, of what its text names a member sees read-mes, licences and their like, which are nobody's secret.
 //!
+//! `.git` among the paths of `workspace` means what may be known of the repository ([`crate::source::git::metadata`]), never
+//! its directory.
+//!
 //! Three things are never taken from text alone: a directory that the member lies in, anything whose name begins with a
 //! dot, and what builds leave.
 //!
@@ -28,8 +31,10 @@ use crate::package::PackageId;
 use crate::path::{RelPath, is_within};
 use crate::plan::layout::Layout;
 use crate::policy::{FILE_NAME, Grant, Policy};
+use crate::source::git::{Metadata, metadata};
 use crate::store::Store;
-use crate::tree::TreeRef;
+use crate::store::StoreError;
+use crate::tree::{EncodedTree, Entry, TreeRef};
 use crate::unit::UnitGraph;
 use crate::unit::graph::{Mode, UnitIndex};
 
@@ -58,6 +63,8 @@ const DOCUMENTS: [&str; 12] = [
 ];
 /// Larger files are not looked at: they were made by programs.
 const LARGEST: u64 = 4 << 20;
+/// The path that means what may be known of the repository.
+const REPOSITORY: &str = ".git";
 /// No more files are looked at for one package.
 const MOST_FILES: usize = 50_000;
 
@@ -68,6 +75,8 @@ pub(in crate::driver) struct View {
     named: BTreeSet<String>,
     /// Paths that `kiln.toml` names.
     granted: BTreeSet<String>,
+    /// Whether it sees what may be known of the repository.
+    repository: bool,
     /// Directories of packages: its own, and those that it sees as any build script does.
     packages: BTreeSet<String>,
 }
@@ -81,6 +90,36 @@ pub(in crate::driver) struct Surroundings {
     pub(in crate::driver) views: Vec<(View, Option<TreeRef>)>,
     /// What each package sees, in words.
     pub(in crate::driver) reasons: BTreeMap<PackageId, Vec<String>>,
+    /// What `kiln.toml` grants of the workspace.
+    granted: BTreeMap<PackageId, BTreeMap<String, Grant>>,
+    /// The commit that some of them know of, and whether files differ from it.
+    pub(in crate::driver) commit: Option<(String, bool)>,
+}
+
+impl Surroundings {
+    /// The tree that would lie at the workspace's root for `package` if it were granted `more`; `None` where all packages
+    /// see the same, which cannot be tried.
+    pub(in crate::driver) fn with(
+        &self,
+        question: &Question<'_>,
+        package: &PackageId,
+        more: &BTreeMap<String, Grant>,
+    ) -> Option<TreeRef> {
+        if question.layout.is_real() {
+            return None;
+        }
+        let mut grants = self.granted.clone();
+        let mine = grants.entry(package.clone()).or_default();
+        mine.extend(more.clone());
+        let surroundings = of_units(question, &grants).ok()?;
+        surroundings.trees.get(package).copied()
+    }
+
+    fn note_commit(&mut self, repository: Option<Metadata>) {
+        if let Some(repository) = repository {
+            self.commit = Some((repository.commit, repository.modified));
+        }
+    }
 }
 
 /// Of what build the surroundings are asked for.
@@ -106,19 +145,36 @@ pub(in crate::driver) fn of_units(
         policy,
         layout,
     } = *question;
-    let mut result = Surroundings::default();
+    let mut result = Surroundings {
+        granted: grants.clone(),
+        ..Surroundings::default()
+    };
     let mut seen_by = BTreeMap::new();
     let used: BTreeSet<&PackageId> = units.units.iter().map(|unit| &unit.package).collect();
     for id in used {
         let package = &packages[id];
-        let Some(own) = place(workspace, package) else {
-            continue;
+        let is_root = package.id().source().is_path() && package.root() == workspace.root;
+        let granted = grants.get(id).into_iter().flat_map(BTreeMap::keys);
+        let (repository, granted): (Vec<&String>, Vec<&String>) =
+            granted.partition(|path| *path == REPOSITORY);
+        let mut view = View {
+            repository: !repository.is_empty(),
+            ..View::default()
         };
-        let mut view = View::default();
+        let own = match place(workspace, package) {
+            Some(own) => own,
+            // It sees all there is, but not this.
+            None if is_root && view.repository => {
+                view.packages.insert(".".to_owned());
+                seen_by.insert(id.clone(), view);
+                continue;
+            }
+            None => continue,
+        };
         if workspace.is_member(id) && policy.defaults_count(id) {
             view.named = Search::of(workspace, package, &own, policy.references()).named;
         }
-        for path in grants.get(id).into_iter().flat_map(BTreeMap::keys) {
+        for path in granted {
             if path != "." && std::fs::symlink_metadata(workspace.root.join(path)).is_err() {
                 return Err(DriverError::Request {
                     message: format!(
@@ -132,7 +188,7 @@ pub(in crate::driver) fn of_units(
             }
             view.granted.insert(path.clone());
         }
-        if view.named.is_empty() && view.granted.is_empty() {
+        if view.named.is_empty() && view.granted.is_empty() && !view.repository {
             continue;
         }
         view.packages = acting_with(units, id)
@@ -153,6 +209,7 @@ pub(in crate::driver) fn of_units(
         for view in seen_by.values() {
             all.named.extend(view.named.iter().cloned());
             all.granted.extend(view.granted.iter().cloned());
+            all.repository |= view.repository;
         }
         let members = || units.units.iter().map(|unit| &unit.package);
         let places = members().filter_map(|id| place(workspace, &packages[id]));
@@ -161,8 +218,11 @@ pub(in crate::driver) fn of_units(
         if root {
             all.granted.insert(".".to_owned());
         }
-        let tree = all.tree(store, workspace)?;
-        for id in members().filter(|id| place(workspace, &packages[*id]).is_some()) {
+        let (tree, commit) = all.tree(store, workspace)?;
+        result.note_commit(commit);
+        let is_below = |id: &PackageId| place(workspace, &packages[id]).is_some();
+        let is_root = |id: &PackageId| packages[id].root() == workspace.root;
+        for id in members().filter(|id| is_below(id) || (all.repository && is_root(id))) {
             result.trees.insert(id.clone(), tree);
         }
         result.views.push((all, Some(tree)));
@@ -170,12 +230,21 @@ pub(in crate::driver) fn of_units(
     for (id, view) in seen_by {
         let mut tree = None;
         if needed.contains(&id) {
-            result.reasons.insert(id.clone(), view.in_words(workspace));
+            let mut words = view.in_words(workspace);
             if !layout.is_real() {
-                let made = view.tree(store, workspace)?;
-                result.trees.insert(id, made);
+                let (made, commit) = view.tree(store, workspace)?;
+                result.note_commit(commit);
+                result.trees.insert(id.clone(), made);
                 tree = Some(made);
             }
+            if view.repository {
+                words.push(match &result.commit {
+                    Some((commit, false)) => format!("commit {commit}"),
+                    Some((commit, true)) => format!("commit {commit}, with modified files"),
+                    None => "no commit".to_owned(),
+                });
+            }
+            result.reasons.insert(id, words);
         }
         if !layout.is_real() {
             result.views.push((view, tree));
@@ -230,19 +299,45 @@ impl View {
     /// Whether any of it is there.
     fn shows_anything(&self, workspace: &Workspace) -> bool {
         !self.granted.is_empty()
+            || self.repository
             || self
                 .named
                 .iter()
                 .any(|path| std::fs::symlink_metadata(workspace.root.join(path)).is_ok())
     }
 
-    /// What is there, as a tree of the workspace's root.
-    fn tree(&self, store: &Store, workspace: &Workspace) -> Result<TreeRef, DriverError> {
+    /// What is there, as a tree of the workspace's root; and which commit it knows of.
+    fn tree(
+        &self,
+        store: &Store,
+        workspace: &Workspace,
+    ) -> Result<(TreeRef, Option<Metadata>), DriverError> {
         let root = &workspace.root;
         let never = excluded(root, workspace);
         let left_out =
             |path: &str, is_directory: bool| never(path, is_directory) || !self.shows(path);
-        Ok(store.snapshot(root, &left_out, root)?.tree)
+        let files = store.snapshot(root, &left_out, root)?.tree;
+        let repository = match self.repository {
+            true => metadata(store, root)?,
+            false => None,
+        };
+        let Some(repository) = repository else {
+            return Ok((files, None));
+        };
+        let mut directory = store
+            .read_directory(&files)?
+            .ok_or(StoreError::MissingTree(files.digest))?;
+        directory
+            .insert(REPOSITORY, Entry::Directory(repository.tree))
+            .map_err(|source| StoreError::Tree {
+                path: workspace.root.clone(),
+                source,
+            })?;
+        let mut levels = BTreeMap::new();
+        let root = directory.tree_ref();
+        levels.insert(root.digest, directory.encode());
+        let tree = store.put_tree(&EncodedTree { root, levels })?;
+        Ok((tree, Some(repository)))
     }
 
     /// Whether `path` is part of it, or leads to a part.
@@ -262,7 +357,11 @@ impl View {
             .iter()
             .map(|path| format!("workspace {path} ({FILE_NAME})"));
         let named = self.named.iter().filter(there);
+        let repository = self
+            .repository
+            .then(|| format!("workspace {REPOSITORY} ({FILE_NAME})"));
         granted
+            .chain(repository)
             .chain(named.map(|path| format!("workspace {path} (named in its source)")))
             .collect()
     }
@@ -278,7 +377,9 @@ impl View {
             None => !self.shows_anything(workspace),
             Some(before) => {
                 self.shows_anything(workspace)
-                    && self.tree(store, workspace).is_ok_and(|now| now == *before)
+                    && self
+                        .tree(store, workspace)
+                        .is_ok_and(|(now, _)| now == *before)
             }
         }
     }
