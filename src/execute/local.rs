@@ -349,6 +349,9 @@ impl LocalExecutor<'_> {
         if let Some(tmp) = &workplace.tmp {
             mounts.push(write(tmp, &planned.temporary_directory));
         }
+        if let Some((around, at)) = &workplace.around {
+            mounts.push(write(around, at));
+        }
         // A mount beneath another comes after it.
         mounts.sort_by(|left, right| left.at.cmp(&right.at));
         let mut links = Vec::new();

@@ -22,6 +22,8 @@ use std::sync::{Mutex, PoisonError};
 use crate::execute::bind::BoundAction;
 use crate::execute::failure::ActionFailure;
 use crate::path::SandboxPath;
+use crate::plan::graph::{ActionKind, PlannedAction};
+use crate::plan::layout::around_script_out;
 use crate::sandbox::{Access, Mount};
 use crate::store::{Store, StoreError, WorkDir, remove_tree};
 use crate::toolchain::model::{RustToolchain, SystemTree};
@@ -52,6 +54,9 @@ pub struct Workplace {
     pub out: PathBuf,
     /// Its private temporary directory, where it has no file system of its own for that.
     pub tmp: Option<PathBuf>,
+    /// What lies around a build script's outputs, where cargo has `target`, and where it is seen. It may write there, and
+    /// it is thrown away.
+    pub around: Option<(PathBuf, SandboxPath)>,
     _work: Option<WorkDir>,
 }
 
@@ -200,6 +205,7 @@ impl Placement {
                 let out = work.path().join("out");
                 std::fs::create_dir(&out).map_err(io(&out))?;
                 Workplace {
+                    around: around(bound.planned, work.path())?,
                     out,
                     tmp: None,
                     _work: Some(work),
@@ -208,6 +214,8 @@ impl Placement {
             Placement::InPlace(place) => Workplace {
                 out: place.fresh(&bound.planned.output_directory)?,
                 tmp: Some(place.fresh(&bound.planned.temporary_directory)?),
+                // Who can write to the directory that the outputs lie in can put another one in their place.
+                around: None,
                 _work: None,
             },
         })
@@ -306,6 +314,25 @@ impl Placement {
         }
         Ok(mounts)
     }
+}
+
+/// Makes the directory around a build script's `OUT_DIR` in `work`, with the place for what is mounted in it.
+fn around(
+    planned: &PlannedAction,
+    work: &Path,
+) -> Result<Option<(PathBuf, SandboxPath)>, ActionFailure> {
+    let out = &planned.output_directory;
+    if planned.kind != ActionKind::RunBuildScript {
+        return Ok(None);
+    }
+    let Some(at) = around_script_out(out) else {
+        return Ok(None);
+    };
+    let host = work.join("around");
+    let below = out.as_str()[at.as_str().len()..].trim_start_matches('/');
+    let place = host.join(below);
+    std::fs::create_dir_all(&place).map_err(io(&place))?;
+    Ok(Some((host, at)))
 }
 
 /// Whether the tree that is wanted at `at` is there already, as part of another.

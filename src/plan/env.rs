@@ -30,6 +30,14 @@ pub fn envify(name: &str) -> String {
         .collect()
 }
 
+/// What a build script is told of the build profile: which of the two built-in ones it comes from.
+pub(super) fn profile_name(unit: &Unit) -> &'static str {
+    match unit.profile.root {
+        ProfileRoot::Debug => "debug",
+        ProfileRoot::Release => "release",
+    }
+}
+
 fn set(variables: &mut Variables, name: impl Into<String>, value: impl Into<String>) {
     variables.insert(name.into(), value.into());
 }
@@ -264,13 +272,7 @@ impl BuildScript<'_> {
             ("HOST", self.host.to_owned()),
             ("DEBUG", (profile.debug != DebugInfo::None).to_string()),
             ("OPT_LEVEL", profile.opt_level.to_string()),
-            (
-                "PROFILE",
-                match profile.root {
-                    ProfileRoot::Debug => "debug".to_owned(),
-                    ProfileRoot::Release => "release".to_owned(),
-                },
-            ),
+            ("PROFILE", profile_name(self.unit).to_owned()),
             ("RUSTC", self.rustc.to_owned()),
             ("RUSTDOC", self.rustdoc.to_owned()),
             ("CARGO_ENCODED_RUSTFLAGS", self.rustflags.join("\u{1f}")),

@@ -11,6 +11,7 @@
 //! <prefix>/src/<name>-<version>-<source>     packages of other sources; <source> is 8 digits of a hash of its address
 //! <prefix>/git/<name>-<source>[/<package>]   a repository's commit, and the packages in it; <source> is of its address and commit
 //! <prefix>/out/<name>-<unit>                 what a unit writes; <unit> is the unit's 16-digit identity
+//! <prefix>/out/<name>-<unit>/target/<profile>/build/<name>/out   a build script's `OUT_DIR`
 //! <prefix>/target/[<triple>/]<profile>/…     tests only: what the user gets, laid out as in `target`
 //! <prefix>/target/tmp                        tests only: `CARGO_TARGET_TMPDIR`
 //! ```
@@ -23,6 +24,9 @@ use crate::path::{RelPath, SandboxPath};
 
 /// The prefix that makes paths canonical.
 pub const CANONICAL_PREFIX: &str = "/kiln";
+
+/// How many directories deep a build script's `OUT_DIR` is in what is its own.
+const SCRIPT_OUT_DEPTH: usize = 5;
 
 /// The roots of an action's view.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,6 +150,19 @@ impl Layout {
     pub fn out(&self, name: &str, identity: &str) -> SandboxPath {
         self.below(&format!("out/{name}-{identity}"))
     }
+
+    /// What a run of a build script takes for its `OUT_DIR`, below what [`Layout::out`] gives for it: as deep in directories
+    /// of its own as cargo's is in `target`, since many count (`../../..`) or look for `profile` on the way up.
+    pub fn script_out(name: &str, profile: &str) -> RelPath {
+        RelPath::new(format!("target/{profile}/build/{name}/out"))
+            .expect("names of packages are safe as path components")
+    }
+}
+
+/// The directory of a build script's own that its `OUT_DIR` lies in.
+pub fn around_script_out(out_dir: &SandboxPath) -> Option<SandboxPath> {
+    let around = out_dir.as_str().rsplitn(SCRIPT_OUT_DEPTH + 1, '/').last()?;
+    SandboxPath::new(around).ok()
 }
 
 /// Eight digits that tell sources other than the default registry apart; nothing of the machine is in them.

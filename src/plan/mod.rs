@@ -380,8 +380,11 @@ impl Planner<'_> {
 
     /// Where a run of a build script writes: a directory of its own below the unit's.
     fn out_dir(&self, index: UnitIndex) -> SandboxPath {
-        self.out(index)
-            .join(&RelPath::new("out").expect("one plain component"))
+        let unit = self.input.units.unit(index);
+        self.out(index).join(&Layout::script_out(
+            unit.package.name().as_str(),
+            env::profile_name(unit),
+        ))
     }
 
     fn action(&self, index: UnitIndex) -> Result<PlannedAction, PlanError> {

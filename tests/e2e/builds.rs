@@ -481,6 +481,87 @@ fn a_build_script_writes_among_its_sources_only_by_a_grant_and_then_to_a_copy() 
     refused.refuses(&["is a symbolic link or below one"]);
 }
 
+/// Where cargo has `target`, a build script has directories that are its own: what it puts there is seen by nobody, and
+/// is gone when it ends.
+#[test]
+fn a_build_script_counts_directories_from_its_out_dir() {
+    let script = r#"
+use std::path::{Path, PathBuf};
+fn main() {
+    let out = PathBuf::from(std::env::var("OUT_DIR").unwrap());
+    let profile = std::env::var("PROFILE").unwrap();
+    assert!(out.ends_with("out"));
+    assert_eq!(out.ancestors().nth(2).and_then(Path::file_name).unwrap(), "build");
+    let found = out.ancestors().find(|path| path.ends_with(&profile)).unwrap();
+    assert_eq!(found, out.ancestors().nth(3).unwrap());
+    let target = out.ancestors().nth(4).unwrap();
+    assert!(target.ends_with("target"));
+    for (place, name) in [(found, "libother.so"), (target, "completions/_program"), (&out, "number")] {
+        let file = place.join(name);
+        assert!(!file.exists(), "{}", file.display());
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "42").unwrap();
+    }
+    // Nobody else's directory is there, and what holds its own is not its own.
+    let all = target.ancestors().nth(2).unwrap();
+    let others: Vec<_> = std::fs::read_dir(all).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(others.iter().all(|name| name.to_str().unwrap().starts_with("deep-")), "{others:?}");
+    std::fs::write(all.join("file"), "").unwrap_err();
+    println!("cargo::metadata=target={}", target.display());
+    // To rename what the outputs lie in takes away its own sight of them only.
+    let _ = std::fs::rename(target, target.with_file_name("elsewhere"));
+}
+"#;
+    let user = r#"
+fn main() {
+    let target = std::env::var("DEP_DEEP_TARGET").unwrap();
+    assert!(!std::path::Path::new(&target).join("completions").exists());
+}
+"#;
+    let workspace = Workspace::new(&[
+        (
+            "Cargo.toml",
+            "[workspace]\nresolver = \"3\"\nmembers = [\"app\", \"deep\"]\n",
+        ),
+        (
+            "app/Cargo.toml",
+            &manifest(
+                "deep-app",
+                "build = \"build.rs\"\n[dependencies]\ndeep-lib = { path = \"../deep\" }",
+            ),
+        ),
+        ("app/build.rs", user),
+        (
+            "app/src/main.rs",
+            "fn main() { println!(\"{}\", deep_lib::NUMBER); }\n",
+        ),
+        (
+            "deep/Cargo.toml",
+            &manifest("deep-lib", "build = \"build.rs\"\nlinks = \"deep\""),
+        ),
+        ("deep/build.rs", script),
+        (
+            "deep/src/lib.rs",
+            "pub const NUMBER: &str = include_str!(concat!(env!(\"OUT_DIR\"), \"/number\"));\n",
+        ),
+    ]);
+    workspace.cargo(["generate-lockfile"]).ok();
+    for flags in [
+        &["build", "--hermetic"][..],
+        &["build", "--hermetic", "--release"],
+    ] {
+        workspace.kiln(flags.iter().copied()).ok();
+    }
+    assert_eq!(workspace.run("target/kiln/debug/deep-app"), "42\n");
+    assert_eq!(workspace.run("target/kiln/release/deep-app"), "42\n");
+    // Without mounts, who could write to what the outputs lie in could put others in their place.
+    let refused = workspace
+        .kiln(["build", "--hermetic", "--isolation", "landlock"])
+        .run();
+    assert_eq!(refused.code, Some(101), "{refused}");
+    refused.says(&["the build script of `deep-lib v0.1.0", "PermissionDenied"]);
+}
+
 #[test]
 fn a_build_script_sees_the_sources_of_what_it_is_made_of_and_of_whose_metadata_it_gets() {
     let members = "[workspace]\nresolver = \"3\"\nmembers = [\"app\", \"native-src\", \"native-sys\", \"stranger\"]\n";

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Run, Workspace};
+use crate::support::{Run, Workspace, manifest};
 
 /// A workspace with one of everything that a manifest can say, without a registry.
 pub(crate) fn everything() -> Workspace {
@@ -337,6 +337,49 @@ fn versions_are_told_with_and_without_details() {
     }
     let help = workspace.kiln(["help", "tree"]).ok();
     assert!(help.stdout.contains("--no-dedupe"), "{help}");
+}
+
+/// Calls of rust-analyzer's after whose failure it goes on without the answer, or asks rustc; they have to fail. The others
+/// are compared with cargo's above and below.
+#[test]
+fn editors_are_refused_what_is_not_there() {
+    let workspace = Workspace::new(&[("Cargo.toml", &manifest("asked", "")), ("src/lib.rs", "")]);
+    for call in [
+        "-Z unstable-options config get --format toml --show-origin",
+        "rustc -Z unstable-options --print cfg --target x86_64-unknown-linux-gnu -- -O",
+        "rustc -Z unstable-options --print target-spec-json -- -Z unstable-options",
+    ] {
+        let run = workspace
+            .kiln(call.split(' '))
+            .env("RUSTC_BOOTSTRAP", "1")
+            .run();
+        assert!(
+            run.code != Some(0) && run.stdout.is_empty(),
+            "{call}: {run}"
+        );
+    }
+    let told = workspace
+        .kiln([
+            "locate-project",
+            "--workspace",
+            "--manifest-path",
+            "Cargo.toml",
+        ])
+        .ok();
+    let told: Value = serde_json::from_str(&told.stdout).expect("JSON");
+    assert!(
+        told["root"]
+            .as_str()
+            .expect("a path")
+            .ends_with("/Cargo.toml")
+    );
+    workspace
+        .kiln(
+            "check --workspace --message-format=json-diagnostic-rendered-ansi --manifest-path Cargo.toml --keep-going \
+             --all-targets"
+                .split_whitespace(),
+        )
+        .ok();
 }
 
 /// What rust-analyzer runs to learn of build scripts and procedural macros: the same messages as cargo's, with files
