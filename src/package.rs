@@ -1,6 +1,8 @@
 //! The vocabulary that manifests, registries, resolution and planning share: package names and ids, sources,
 //! dependencies, features and summaries. Values only; nothing here reads or writes.
 
+mod offer;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -10,6 +12,8 @@ use cargo_platform::Platform;
 use semver::{Version, VersionReq};
 
 use crate::digest::{Claimed, Sha256};
+
+pub use offer::{Offer, Reader};
 
 /// Why a text is not a name that cargo allows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

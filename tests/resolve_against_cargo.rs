@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use kiln::manifest::lock::{LocatedLock, Lock};
 use kiln::manifest::model::Workspace;
 use kiln::manifest::{ManifestContext, load_workspace};
-use kiln::package::{PackageId, PackageName, SourceId, Summary};
+use kiln::package::{Offer, PackageId, PackageName, SourceId, Summary};
 use kiln::registry::{Client, Network, NetworkConfig, Quiet, Registry};
 use kiln::resolve::{
     LetGo, Options, Resolve, Summaries, Versions, VersionsError, fresh, from_lock,
@@ -29,7 +29,7 @@ use kiln::resolve::{
 /// The default registry, its index cached beside the test's other files.
 struct DefaultRegistry {
     client: Client,
-    known: BTreeMap<PackageName, Arc<[Arc<Summary>]>>,
+    known: BTreeMap<PackageName, Arc<[Offer]>>,
     /// How many names were asked for in each round.
     rounds: Vec<usize>,
     /// How long that took.
@@ -53,7 +53,7 @@ impl DefaultRegistry {
         self.rounds.push(names.len());
         let started = Instant::now();
         for (name, index) in self.client.summaries(names, &mut Quiet)? {
-            self.known.insert(name, index.summaries.clone());
+            self.known.insert(name, index.offers.clone());
         }
         self.fetching += started.elapsed();
         Ok(())
@@ -65,7 +65,7 @@ impl Versions for DefaultRegistry {
         &mut self,
         name: &PackageName,
         source: &SourceId,
-    ) -> Result<Arc<[Arc<Summary>]>, VersionsError> {
+    ) -> Result<Arc<[Offer]>, VersionsError> {
         assert!(source.is_crates_io(), "only the default registry is served");
         if !self.known.contains_key(name) {
             self.learn(std::slice::from_ref(name))
@@ -101,7 +101,8 @@ impl Summaries for DefaultRegistry {
 
     fn summary(&mut self, package: &PackageId) -> Result<Option<Arc<Summary>>, VersionsError> {
         let all = self.versions(package.name(), package.source())?;
-        Ok(all.iter().find(|summary| summary.id == *package).cloned())
+        let found = all.iter().find(|offer| offer.id() == package);
+        Ok(found.map(|offer| offer.summary().clone()))
     }
 }
 

@@ -142,8 +142,8 @@ impl Looker<'_> {
                 },
             };
             known.yanked = versions.and_then(|versions| {
-                let this = versions.iter().find(|summary| summary.id == id)?;
-                Some(this.yanked)
+                let this = versions.iter().find(|offer| *offer.id() == id)?;
+                Some(this.yanked())
             });
             found.insert(locked.clone(), known);
         }

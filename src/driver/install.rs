@@ -167,9 +167,9 @@ fn choose(spec: &CrateSpec, registries: &mut Registries<'_>) -> Result<Arc<Summa
                     "check the network, or use `--offline` with what was fetched before".to_owned(),
                 ),
             })?;
-    let fits = |summary: &Summary| match &spec.version {
-        Some(requirement) => requirement.matches(summary.id.version()),
-        None => summary.id.version().pre.is_empty(),
+    let fits = |version: &Version| match &spec.version {
+        Some(requirement) => requirement.matches(version),
+        None => version.pre.is_empty(),
     };
     let exact = spec
         .version
@@ -177,9 +177,9 @@ fn choose(spec: &CrateSpec, registries: &mut Registries<'_>) -> Result<Arc<Summa
         .is_some_and(|requirement| requirement.to_string().starts_with('='));
     let newest = versions
         .iter()
-        .filter(|summary| fits(summary) && (exact || !summary.yanked))
-        .max_by(|left, right| left.id.version().cmp(right.id.version()));
-    newest.cloned().ok_or_else(|| {
+        .filter(|offer| fits(offer.version()) && (exact || !offer.yanked()))
+        .max_by_key(|offer| offer.version());
+    newest.map(|offer| offer.summary().clone()).ok_or_else(|| {
         let near = registries.similar_names(&spec.name, &source);
         if versions.is_empty() {
             let near: Vec<String> = near.iter().map(|name| format!("`{name}`")).collect();
@@ -190,7 +190,7 @@ fn choose(spec: &CrateSpec, registries: &mut Registries<'_>) -> Result<Arc<Summa
         } else {
             let mut known: BTreeMap<&Version, bool> = versions
                 .iter()
-                .map(|summary| (summary.id.version(), summary.yanked))
+                .map(|offer| (offer.version(), offer.yanked()))
                 .collect();
             let shown: Vec<String> = std::iter::from_fn(|| known.pop_last())
                 .take(5)

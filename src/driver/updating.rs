@@ -248,13 +248,10 @@ fn check_precise(
     let same = |version: &Version| {
         to.cmp_precedence(version).is_eq() && (to.build.is_empty() || to.build == version.build)
     };
-    if versions.iter().any(|summary| same(summary.id.version())) {
+    if versions.iter().any(|offer| same(offer.version())) {
         return Ok(());
     }
-    let mut known: Vec<&Version> = versions
-        .iter()
-        .map(|summary| summary.id.version())
-        .collect();
+    let mut known: Vec<&Version> = versions.iter().map(|offer| offer.version()).collect();
     known.sort();
     let latest: Vec<String> = known
         .iter()

@@ -2,12 +2,13 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::RegistryError;
 use crate::digest::BlobDigest;
 
 /// First word of each file; another one means another format, and the file is fetched again.
-const FORMAT: &str = "kiln-index-1";
+const FORMAT: &str = "kiln-index-2";
 
 /// What a server says about the state of a file, to ask it later whether that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,11 +21,39 @@ pub(crate) enum Validator {
     None,
 }
 
-/// A file as it was last fetched.
+/// A file as it was last fetched, and the table that is kept with it. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cached {
     pub(crate) validator: Validator,
-    pub(crate) body: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
+    table_at: usize,
+    body_at: usize,
+}
+
+impl Cached {
+    /// A file with its table.
+    pub(crate) fn new(validator: Validator, table: &[u8], body: &[u8]) -> Self {
+        Self {
+            validator,
+            bytes: Arc::new([table, body].concat()),
+            table_at: 0,
+            body_at: table.len(),
+        }
+    }
+
+    /// What the registry sent.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.bytes[self.body_at..]
+    }
+
+    /// What was worked out of it.
+    pub(crate) fn table(&self) -> &[u8] {
+        &self.bytes[self.table_at..self.body_at]
+    }
+
+    fn both(&self) -> &[u8] {
+        &self.bytes[self.table_at..]
+    }
 }
 
 /// The directory that holds one registry's files.
@@ -68,7 +97,7 @@ impl IndexCache {
         let mut file =
             tempfile::NamedTempFile::new_in(parent).map_err(fail("create a file in", parent))?;
         file.write_all(&header(cached))
-            .and_then(|()| file.write_all(&cached.body))
+            .and_then(|()| file.write_all(cached.both()))
             .map_err(fail("write", &path))?;
         file.persist(&path)
             .map_err(|error| fail("write", &path)(error.error))?;
@@ -88,20 +117,22 @@ fn header(cached: &Cached) -> Vec<u8> {
         Validator::LastModified(value) => format!("last-modified {value}"),
         Validator::None => "none".to_owned(),
     };
-    let digest = BlobDigest::of(&cached.body);
-    let length = cached.body.len();
+    let digest = BlobDigest::of(cached.both());
+    let table = cached.table().len();
+    let length = cached.body().len();
     // A header value holds no line break: `reqwest` refuses one, and so does the parser of what it receives.
-    format!("{FORMAT} {digest} {length} {validator}\n").into_bytes()
+    format!("{FORMAT} {digest} {table} {length} {validator}\n").into_bytes()
 }
 
-fn decode(mut file: Vec<u8>) -> Option<Cached> {
+fn decode(file: Vec<u8>) -> Option<Cached> {
     let end = memchr::memchr(b'\n', &file)?;
     let line = std::str::from_utf8(&file[..end]).ok()?;
-    let mut words = line.splitn(4, ' ');
+    let mut words = line.splitn(5, ' ');
     if words.next()? != FORMAT {
         return None;
     }
     let digest: BlobDigest = words.next()?.parse().ok()?;
+    let table: usize = words.next()?.parse().ok()?;
     let length: usize = words.next()?.parse().ok()?;
     let validator = match words.next()?.split_once(' ') {
         Some(("etag", value)) => Validator::ETag(value.to_owned()),
@@ -109,8 +140,15 @@ fn decode(mut file: Vec<u8>) -> Option<Cached> {
         Some(_) => return None,
         None => Validator::None,
     };
-    let body = file.split_off(end + 1);
-    (body.len() == length && BlobDigest::of(&body) == digest).then_some(Cached { validator, body })
+    let table_at = end + 1;
+    let body_at = table_at.checked_add(table)?;
+    let is_whole = body_at.checked_add(length) == Some(file.len());
+    (is_whole && BlobDigest::of(&file[table_at..]) == digest).then(|| Cached {
+        validator,
+        bytes: Arc::new(file),
+        table_at,
+        body_at,
+    })
 }
 
 #[cfg(test)]
@@ -129,12 +167,12 @@ mod tests {
             Validator::LastModified("Sun, 06 Nov 1994 08:49:37 GMT".to_owned()),
             Validator::None,
         ] {
-            let cached = Cached {
-                validator,
-                body: b"{}\n{}\n".to_vec(),
-            };
+            let cached = Cached::new(validator.clone(), b"table\n", b"{}\n{}\n");
             cache.store("se/rd/serde", &cached).expect("can write");
-            assert_eq!(cache.load("se/rd/serde"), Some(cached));
+            let loaded = cache.load("se/rd/serde").expect("is there");
+            assert_eq!(loaded.validator, validator);
+            assert_eq!(loaded.table(), b"table\n");
+            assert_eq!(loaded.body(), b"{}\n{}\n");
         }
         assert_eq!(
             IndexCache::new(directory.path(), &other).load("se/rd/serde"),

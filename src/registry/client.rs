@@ -20,8 +20,9 @@ use super::cache::{Cached, IndexCache, Validator};
 use super::config::{
     PlainHttp, RegistryConfig, SchemePolicy, Token, index_path, index_url, is_registry_name, shown,
 };
-use super::entry::{self, Entry, Unusable};
+use super::entry::{self, Entry};
 use super::http::{Failure, Lane, Network};
+use super::listing::{self, PackageIndex};
 use super::progress::{Event, Progress};
 use crate::digest::{Claimed, Sha256};
 use crate::package::{PackageName, SourceId, SourceKind, Summary, default_sparse_index};
@@ -65,63 +66,6 @@ impl Registry {
     }
 }
 
-/// All that a registry's index says of one name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PackageIndex {
-    /// Whether the registry has a file for the name.
-    pub exists: bool,
-    /// The versions that may be considered, by version, yanked ones included.
-    pub summaries: Arc<[Arc<Summary>]>,
-    /// When versions were published, in seconds since 1970, as far as the index says so.
-    pub published_unix_seconds: BTreeMap<Version, i64>,
-    /// Versions that exist and cannot be used, with the reason.
-    pub unusable: Vec<Unusable>,
-    /// The package's own spelling, where it differs from the name that was asked for (`-`, `_`, upper case).
-    pub spelled: Option<String>,
-}
-
-impl PackageIndex {
-    pub(super) fn parse(file: &[u8], name: &PackageName, source: &SourceId) -> Self {
-        let mut index = Self {
-            exists: true,
-            ..Self::default()
-        };
-        // Of several lines about one version the last counts.
-        let mut entries = BTreeMap::new();
-        let mut summaries = Vec::new();
-        for line in entry::lines(file) {
-            let Ok(entry) = entry::parse(line, source) else {
-                continue;
-            };
-            let (spelled, version) = match &entry {
-                Entry::Usable { summary, .. } => (summary.id.name().as_str(), summary.id.version()),
-                Entry::Unusable(unusable) => (unusable.name.as_str(), &unusable.version),
-            };
-            if spelled == name.as_str() {
-                entries.insert(version.clone(), entry);
-            } else {
-                index.spelled = Some(spelled.chars().take(100).collect());
-            }
-        }
-        for (version, entry) in entries {
-            match entry {
-                Entry::Usable {
-                    summary,
-                    published_unix_seconds,
-                } => {
-                    if let Some(seconds) = published_unix_seconds {
-                        index.published_unix_seconds.insert(version, seconds);
-                    }
-                    summaries.push(Arc::new(summary));
-                }
-                Entry::Unusable(unusable) => index.unusable.push(unusable),
-            }
-        }
-        index.summaries = summaries.into();
-        index
-    }
-}
-
 /// Reads one registry.
 #[derive(Debug)]
 pub struct Client {
@@ -138,7 +82,7 @@ pub struct Client {
 /// What one name's file turned out to be.
 #[derive(Debug)]
 enum Answer {
-    Fetched(Cached),
+    Fetched(Validator, Vec<u8>),
     Unchanged,
     Missing,
 }
@@ -221,7 +165,7 @@ impl Asker {
                     .body(response, last, limit_bytes)
                     .collect()
                     .await?;
-                Ok(Answer::Fetched(Cached { validator, body }))
+                Ok(Answer::Fetched(validator, body))
             }
             StatusCode::NOT_MODIFIED if validator.is_some() => Ok(Answer::Unchanged),
             StatusCode::NOT_MODIFIED => Err(Failure::from(RegistryError::NotModified {
@@ -318,7 +262,7 @@ impl Client {
                 .into_par_iter()
                 .map(|(name, file)| {
                     let index = match file {
-                        Some(cached) => PackageIndex::parse(&cached.body, &name, source),
+                        Some(cached) => PackageIndex::new(&cached, &name, source),
                         None => PackageIndex::default(),
                     };
                     (name, Arc::new(index))
@@ -345,7 +289,7 @@ impl Client {
                 .par_iter()
                 .map(|(name, version)| {
                     let file = Self::load(cache, name)?;
-                    entry::find(&file.body, name, version, source)
+                    entry::find(file.body(), name, version, source)
                 })
                 .collect::<Vec<_>>()
         };
@@ -382,7 +326,7 @@ impl Client {
                         near: self.near_names(name, progress).unwrap_or_default(),
                     });
                 }
-                Some(Some(file)) => entry::find(&file.body, name, version, &self.registry.source),
+                Some(Some(file)) => entry::find(file.body(), name, version, &self.registry.source),
             };
             match entry {
                 Some(Entry::Usable { summary, .. }) => summaries.push(summary),
@@ -462,7 +406,7 @@ impl Client {
         if self.config.is_none()
             && let Some(cached) = self.cache.load(CONFIG)
         {
-            self.config = serde_json::from_slice(&cached.body).ok();
+            self.config = serde_json::from_slice(cached.body()).ok();
         }
         if (self.config.is_none() || fresh) && !self.config_is_fresh {
             if offline {
@@ -494,7 +438,7 @@ impl Client {
         names: &BTreeSet<&PackageName>,
     ) -> Result<Vec<(PackageName, Option<Cached>)>, RegistryError> {
         let files: Vec<_> = names
-            .iter()
+            .par_iter()
             .map(|name| ((*name).clone(), Self::load(&self.cache, name)))
             .collect();
         let missing: Vec<String> = files
@@ -559,9 +503,17 @@ impl Client {
                 let answer = asker.ask(&path, validator, LARGEST_INDEX_FILE).await?;
                 let unchanged = matches!(answer, Answer::Unchanged);
                 let file = match answer {
-                    Answer::Fetched(fetched) => {
-                        cache.store(&path, &fetched)?;
-                        Some(fetched)
+                    // Beside the requests that are under way, since reading every line takes a while.
+                    Answer::Fetched(validator, body) => {
+                        let (cache, path) = (cache.clone(), path.clone());
+                        let stored = tokio::task::spawn_blocking(move || {
+                            let fetched = Cached::new(validator, &listing::table(&body), &body);
+                            cache.store(&path, &fetched).map(|()| fetched)
+                        });
+                        match stored.await {
+                            Ok(fetched) => Some(fetched?),
+                            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+                        }
                     }
                     Answer::Unchanged => cached,
                     Answer::Missing => {
@@ -621,7 +573,7 @@ impl Client {
         if self.config.is_none()
             && let Some(cached) = &cached
         {
-            self.config = serde_json::from_slice(&cached.body).ok();
+            self.config = serde_json::from_slice(cached.body()).ok();
             asker = self.asker(events.clone());
         }
         let mut answer = told(
@@ -654,12 +606,13 @@ impl Client {
             })
         };
         let config = match (answer, cached) {
-            (Answer::Fetched(fetched), _) => {
-                let config = parse(&fetched.body)?;
+            (Answer::Fetched(validator, body), _) => {
+                let config = parse(&body)?;
+                let fetched = Cached::new(validator, &[], &body);
                 self.cache.store(CONFIG, &fetched)?;
                 Some(config)
             }
-            (Answer::Unchanged, Some(cached)) => Some(parse(&cached.body)?),
+            (Answer::Unchanged, Some(cached)) => Some(parse(cached.body())?),
             (Answer::Unchanged | Answer::Missing, _) => None,
         };
         if config.as_ref().is_some_and(|config| config.auth_required)
@@ -735,52 +688,5 @@ mod tests {
         assert_eq!(default.index, default_sparse_index());
         let path = SourceId::new(SourceKind::Path("/a".into()));
         assert!(Registry::of_source(&path).is_none());
-    }
-
-    #[test]
-    fn an_index_file_with_lines_to_skip() {
-        let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        let entry = |name: &str, version: &str, rest: &str| {
-            format!(
-                r#"{{"name":"{name}","vers":"{version}","deps":[],"features":{{}},"cksum":"{sum}"{rest}}}"#
-            ) + "\n"
-        };
-        let file = [
-            entry("a", "2.0.0", ""),
-            entry("a", "1.0.0", ""),
-            "garbage\n".to_owned(),
-            entry("a", "3.0.0", r#","v":7"#),
-            entry(
-                "a",
-                "1.0.0",
-                r#","yanked":true,"pubtime":"2025-01-01T00:00:00Z""#,
-            ),
-            entry("A", "1.5.0", ""),
-        ]
-        .concat();
-        let index = PackageIndex::parse(
-            file.as_bytes(),
-            &PackageName::new("a").expect("a name"),
-            &SourceId::default_registry(),
-        );
-        let versions: Vec<_> = index
-            .summaries
-            .iter()
-            .map(|summary| (summary.id.version().to_string(), summary.yanked))
-            .collect();
-        assert_eq!(
-            versions,
-            [("1.0.0".to_owned(), true), ("2.0.0".to_owned(), false)]
-        );
-        assert_eq!(index.unusable.len(), 1);
-        assert_eq!(index.spelled.as_deref(), Some("A"));
-        assert_eq!(
-            index
-                .published_unix_seconds
-                .values()
-                .copied()
-                .collect::<Vec<_>>(),
-            [1_735_689_600]
-        );
     }
 }

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use semver::Version;
 
 use super::RegistryError;
-use super::client::PackageIndex;
+use super::cache::{Cached, Validator};
 use super::config::{index_path, is_registry_name};
 use super::entry::{self, Entry};
+use super::listing::PackageIndex;
 use crate::package::{PackageId, PackageName, SourceId, Summary};
 
 /// The largest index file that is taken, bytes.
@@ -42,7 +43,10 @@ impl LocalRegistry {
     /// All that its index says of `name`; an empty answer if it has no such name.
     pub fn index(&self, name: &PackageName) -> Result<PackageIndex, RegistryError> {
         Ok(match self.file(name)? {
-            Some(file) => PackageIndex::parse(&file, name, &self.source),
+            Some(file) => {
+                let file = Cached::new(Validator::None, &[], &file);
+                PackageIndex::new(&file, name, &self.source)
+            }
             None => PackageIndex::default(),
         })
     }

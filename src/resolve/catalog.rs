@@ -19,7 +19,7 @@ use super::preference::{Preference, matches, matches_elsewhere, satisfies, witho
 use super::previous::Previous;
 use super::versions::Versions;
 use crate::manifest::model::Workspace;
-use crate::package::{Dependency, PackageId, PackageName, SourceId, Summary};
+use crate::package::{Dependency, Offer, PackageId, PackageName, SourceId, Summary};
 
 /// A package of one source: all its versions, and those that `[patch]` adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,10 +90,10 @@ struct PackageEntry {
 
 #[derive(Debug)]
 struct Node {
-    summary: Arc<Summary>,
+    offer: Offer,
     /// The package of its own source; where it patches another, it is a version of that one too.
     package: PackageIndex,
-    /// For each dependency what it takes, once somebody asked.
+    /// For each dependency what it takes, once somebody asked; empty until then.
     candidates: Vec<Option<Rc<Candidates>>>,
 }
 
@@ -259,26 +259,50 @@ impl<'a> Catalog<'a> {
             .map_or_else(|| source.clone(), |locked| locked.id.source().clone())
     }
 
-    /// The number of `summary`.
-    pub(super) fn node(&mut self, summary: &Arc<Summary>) -> NodeIndex {
-        let key = without_commit(&summary.id);
+    /// The number of `offer`.
+    pub(super) fn node(&mut self, offer: &Offer) -> NodeIndex {
+        let key = without_commit(offer.id());
         if let Some(&index) = self.by_id.get(&key) {
             return index;
         }
-        let package = self.package(summary.id.name(), summary.id.source());
+        let package = self.package(offer.id().name(), offer.id().source());
         let index = NodeIndex(self.nodes.len() as u32);
         self.nodes.push(Node {
-            summary: summary.clone(),
+            offer: offer.clone(),
             package,
-            candidates: vec![None; summary.dependencies.len()],
+            candidates: Vec::new(),
         });
         self.by_id.insert(key, index);
         index
     }
 
+    /// What is known of `node` without reading its summary.
+    pub(super) fn offer(&self, node: NodeIndex) -> &Offer {
+        &self.nodes[node.0 as usize].offer
+    }
+
+    /// The package that `node` is.
+    pub(super) fn id(&self, node: NodeIndex) -> &PackageId {
+        self.offer(node).id()
+    }
+
     /// The summary of `node`.
     pub(super) fn summary(&self, node: NodeIndex) -> &Arc<Summary> {
-        &self.nodes[node.0 as usize].summary
+        self.offer(node).summary()
+    }
+
+    /// Makes sure that the summary of `node` is what its source said.
+    pub(super) fn check(&self, node: NodeIndex) -> Result<(), ResolveError> {
+        if self.offer(node).is_lost() {
+            return Err(ResolveError::Internal(
+                "an entry of the index that had been read cannot be read again",
+            ));
+        }
+        Ok(())
+    }
+
+    fn known_candidates(&self, node: NodeIndex, index: usize) -> Option<&Rc<Candidates>> {
+        self.nodes[node.0 as usize].candidates.get(index)?.as_ref()
     }
 
     /// The name of `package` and its source.
@@ -357,48 +381,45 @@ impl<'a> Catalog<'a> {
             return Ok(());
         }
         let (name, source) = (entry.name.clone(), entry.source.clone());
-        let available: Arc<[Arc<Summary>]> = if source.is_path() {
+        let available: Arc<[Offer]> = if source.is_path() {
             self.workspace
                 .packages
                 .values()
                 .filter(|package| *package.id().name() == name && *package.id().source() == source)
-                .map(|package| Arc::new(package.summary.clone()))
+                .map(|package| Offer::from(Arc::new(package.summary.clone())))
                 .collect()
         } else {
             self.versions.versions(&name, &source)?
         };
 
-        let mut by_version: BTreeMap<Version, Arc<Summary>> = BTreeMap::new();
+        let mut by_version: BTreeMap<Version, Offer> = BTreeMap::new();
         for patch in self.patches.of(&source, &name) {
-            by_version.insert(patch.id.version().clone(), patch.clone());
+            by_version.insert(patch.id.version().clone(), Offer::from(patch.clone()));
         }
         let mut yanked = Vec::new();
         let mut usable = Vec::with_capacity(available.len());
-        for summary in &*available {
+        for offer in &*available {
             // A patch of the same version takes a version's place.
-            if by_version.contains_key(summary.id.version()) {
+            if by_version.contains_key(offer.version()) {
                 continue;
             }
             let precise = self
                 .precise
                 .as_ref()
-                .is_some_and(|precise| precise.wants(&name, summary.id.version()));
-            if summary.yanked
+                .is_some_and(|precise| precise.wants(&name, offer.version()));
+            if offer.yanked()
                 && !precise
-                && !self.allowed_yanked.contains(&without_commit(&summary.id))
+                && !self.allowed_yanked.contains(&without_commit(offer.id()))
             {
-                yanked.push(summary.id.version().clone());
+                yanked.push(offer.version().clone());
             } else {
-                usable.push(summary.clone());
+                usable.push(offer.clone());
             }
         }
-        for summary in usable {
-            by_version.insert(summary.id.version().clone(), summary);
+        for offer in usable {
+            by_version.insert(offer.version().clone(), offer);
         }
-        let versions = by_version
-            .values()
-            .map(|summary| self.node(summary))
-            .collect();
+        let versions = by_version.values().map(|offer| self.node(offer)).collect();
         let entry = &mut self.packages[package.0 as usize];
         yanked.sort();
         entry.yanked = yanked;
@@ -413,7 +434,7 @@ impl<'a> Catalog<'a> {
         node: NodeIndex,
         index: usize,
     ) -> Result<Result<Rc<Candidates>, PackageIndex>, ResolveError> {
-        if let Some(known) = &self.nodes[node.0 as usize].candidates[index] {
+        if let Some(known) = self.known_candidates(node, index) {
             return Ok(Ok(known.clone()));
         }
         let summary = self.summary(node).clone();
@@ -431,7 +452,7 @@ impl<'a> Catalog<'a> {
         node: NodeIndex,
         index: usize,
     ) -> Result<Rc<Candidates>, ResolveError> {
-        if let Some(known) = &self.nodes[node.0 as usize].candidates[index] {
+        if let Some(known) = self.known_candidates(node, index) {
             return Ok(known.clone());
         }
         let summary = self.summary(node).clone();
@@ -448,7 +469,9 @@ impl<'a> Catalog<'a> {
                 found
             }
         };
-        self.nodes[node.0 as usize].candidates[index] = Some(candidates.clone());
+        let of_node = &mut self.nodes[node.0 as usize].candidates;
+        of_node.resize(summary.dependencies.len(), None);
+        of_node[index] = Some(candidates.clone());
         Ok(candidates)
     }
 
@@ -465,8 +488,7 @@ impl<'a> Catalog<'a> {
             .filter(|precise| precise.concerns(dependency, requirement));
         let mut ordered: Vec<u32> = (0..versions.len() as u32)
             .filter(|&position| {
-                let summary = self.summary(versions[position as usize]);
-                let version = summary.id.version();
+                let version = self.offer(versions[position as usize]).version();
                 (match requirement {
                     Requirement::Any => true,
                     Requirement::Range(range) => range.matches(version),
@@ -475,12 +497,12 @@ impl<'a> Catalog<'a> {
             })
             .collect();
         let set = ordered.iter().copied().collect();
-        let summary = |position: &u32| self.summary(versions[*position as usize]);
+        let offer = |position: &u32| self.offer(versions[*position as usize]);
         let ranges = ordered
             .iter()
-            .map(|position| Compatibility::of(summary(position).id.version()))
+            .map(|position| Compatibility::of(offer(position).version()))
             .collect();
-        ordered.sort_by(|a, b| self.preference.compare(summary(a), summary(b)));
+        ordered.sort_by(|a, b| self.preference.compare(offer(a), offer(b)));
         Candidates {
             package,
             ordered,
@@ -535,7 +557,7 @@ impl<'a> Catalog<'a> {
 
     /// The range of compatible versions that `node` lies in.
     pub(super) fn compatibility(&self, node: NodeIndex) -> Compatibility {
-        Compatibility::of(self.summary(node).id.version())
+        Compatibility::of(self.offer(node).version())
     }
 
     /// The place that `node` takes in a graph.
@@ -565,7 +587,7 @@ impl<'a> Catalog<'a> {
 
     /// What is wrong with the manifest of `node`, given `error` for a request that the manifest itself implies.
     pub(super) fn activation_error(&self, node: NodeIndex, error: ActivationError) -> ResolveError {
-        let package = self.summary(node).id.clone();
+        let package = self.id(node).clone();
         match error {
             ActivationError::MissingFeature(feature) => {
                 ResolveError::MissingFeature { package, feature }
@@ -579,8 +601,8 @@ impl<'a> Catalog<'a> {
     /// How two versions of `package` are preferred, by position: the preferred one is less.
     pub(super) fn compare(&self, package: PackageIndex, a: u32, b: u32) -> std::cmp::Ordering {
         self.preference.compare(
-            self.summary(self.at(package, a)),
-            self.summary(self.at(package, b)),
+            self.offer(self.at(package, a)),
+            self.offer(self.at(package, b)),
         )
     }
 
@@ -594,7 +616,8 @@ impl<'a> Catalog<'a> {
                 let package = self.package(id.name(), id.source());
                 // A path is never asked of a registry, so loading it cannot fail.
                 let _ = self.load(package);
-                self.node(&Arc::new(workspace.package(id).summary.clone()))
+                let summary = Arc::new(workspace.package(id).summary.clone());
+                self.node(&Offer::from(summary))
             })
             .collect()
     }

@@ -3,7 +3,6 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
 
 use cargo_util_schemas::core::PartialVersion;
 use semver::{Comparator, Op, Version, VersionReq};
@@ -11,7 +10,7 @@ use semver::{Comparator, Op, Version, VersionReq};
 use super::fresh::Options;
 use super::graph::Resolve;
 use crate::manifest::model::{ResolverVersion, Workspace};
-use crate::package::{PackageId, PackageName, SourceId, Summary};
+use crate::package::{Offer, PackageId, PackageName, SourceId};
 
 /// How a package changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -222,51 +221,46 @@ impl Change {
     }
 
     /// That there is a later version than the one chosen: ` (available: v2.0.0)`. `versions` are those of the registry.
-    pub fn later(&self, versions: &[Arc<Summary>]) -> Option<String> {
+    pub fn later(&self, versions: &[Offer]) -> Option<String> {
         if !self.package.source().is_registry() {
             return None;
         }
         let own = self.package.version();
         let caret = caret(own);
-        let fits = |summary: &&Arc<Summary>| match (&summary.rust_version, &self.required) {
+        let fits = |offer: &&Offer| match (offer.rust_version(), &self.required) {
             (Some(needs), Some(required)) => needs.is_compatible_with(required),
             _ => true,
         };
-        let usable = || versions.iter().filter(|summary| !summary.yanked);
-        let compatible = |summary: &&Arc<Summary>| {
-            let version = summary.id.version();
+        let usable = || versions.iter().filter(|offer| !offer.yanked());
+        let compatible = |offer: &&Offer| {
+            let version = offer.version();
             version != own && caret.matches(version)
         };
-        let newer = |summary: &&Arc<Summary>| {
-            let version = summary.id.version();
+        let newer = |offer: &&Offer| {
+            let version = offer.version();
             !self.is_transitive && is_later(version, own)
         };
         let plain = usable()
             .filter(fits)
             .filter(compatible)
-            .max_by_key(|summary| summary.id.version())
+            .max_by_key(|offer| offer.version())
             .or_else(|| {
                 usable()
                     .filter(fits)
                     .filter(newer)
-                    .max_by_key(|summary| summary.id.version())
+                    .max_by_key(|offer| offer.version())
             });
-        if let Some(summary) = plain {
-            return Some(format!(" (available: v{})", summary.id.version()));
+        if let Some(offer) = plain {
+            return Some(format!(" (available: v{})", offer.version()));
         }
         let other = usable()
             .filter(compatible)
-            .max_by_key(|summary| summary.id.version())
-            .or_else(|| {
-                usable()
-                    .filter(newer)
-                    .max_by_key(|summary| summary.id.version())
-            })?;
+            .max_by_key(|offer| offer.version())
+            .or_else(|| usable().filter(newer).max_by_key(|offer| offer.version()))?;
         let needs = other
-            .rust_version
-            .as_ref()
+            .rust_version()
             .map_or(String::new(), |needs| format!(", requires Rust {needs}"));
-        Some(format!(" (available: v{}{needs})", other.id.version()))
+        Some(format!(" (available: v{}{needs})", other.version()))
     }
 }
 

@@ -224,7 +224,7 @@ fn finish(catalog: &Catalog<'_>, graph: Graph) -> Resolve {
             .into_iter()
             .flatten()
             .map(|(target, declared)| ResolvedDependency {
-                package: catalog.summary(*target).id.clone(),
+                package: catalog.id(*target).clone(),
                 declared: declared.iter().copied().collect(),
             })
             .collect();

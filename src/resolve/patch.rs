@@ -138,10 +138,8 @@ fn available(
     let mut all: Vec<_> = versions
         .versions(&entry.package, source)?
         .iter()
-        .filter(|summary| {
-            !summary.yanked || locked.is_some_and(|id| id.version() == summary.id.version())
-        })
-        .cloned()
+        .filter(|offer| !offer.yanked() || locked.is_some_and(|id| id.version() == offer.version()))
+        .map(|offer| offer.summary().clone())
         .collect();
     all.sort_by(|a, b| a.id.version().cmp(b.id.version()));
     Ok(all)

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use cargo_util_schemas::core::PartialVersion;
 use semver::Version;
 
-use crate::package::{Dependency, PackageId, Summary};
+use crate::package::{Dependency, Offer, PackageId};
 
 /// What makes one version preferable to another.
 #[derive(Debug, Default)]
@@ -22,11 +22,11 @@ pub(super) struct Preference {
 
 impl Preference {
     /// How two versions of one package compare: the preferred one is less.
-    pub(super) fn compare(&self, a: &Summary, b: &Summary) -> Ordering {
-        let known = self.is_known(&b.id).cmp(&self.is_known(&a.id));
+    pub(super) fn compare(&self, a: &Offer, b: &Offer) -> Ordering {
+        let known = self.is_known(b.id()).cmp(&self.is_known(a.id()));
         known
             .then_with(|| self.compatible(b).cmp(&self.compatible(a)))
-            .then_with(|| b.id.version().cmp(a.id.version()))
+            .then_with(|| b.version().cmp(a.version()))
     }
 
     fn is_known(&self, id: &PackageId) -> bool {
@@ -34,8 +34,8 @@ impl Preference {
             || self.patches.iter().any(|patch| matches(patch, id))
     }
 
-    fn compatible(&self, summary: &Summary) -> usize {
-        match &summary.rust_version {
+    fn compatible(&self, offer: &Offer) -> usize {
+        match offer.rust_version() {
             None => self.rust_versions.len(),
             Some(rust_version) => self
                 .rust_versions

@@ -184,6 +184,7 @@ impl State {
                 }
             }
         }
+        catalog.check(node)?;
         if let Some(links) = &catalog.summary(node).links
             && self.links.get(links).is_some_and(|&other| other != node)
         {
@@ -193,7 +194,7 @@ impl State {
             Ok(_) => Ok(true),
             Err(ActivationError::MissingFeature(_)) => Ok(false),
             Err(ActivationError::SelfReference(feature)) => Err(ResolveError::CyclicFeature {
-                package: catalog.summary(node).id.clone(),
+                package: catalog.id(node).clone(),
                 feature,
             }),
         }

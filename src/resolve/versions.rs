@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::package::{PackageName, SourceId, Summary};
+use crate::package::{Offer, PackageName, SourceId};
 
 /// Why the versions of a package cannot be had: what the registry or repository answered.
 #[derive(Debug, thiserror::Error)]
@@ -19,12 +19,12 @@ pub struct VersionsError {
 pub trait Versions {
     /// All versions of the package `name` in `source`, withdrawn ones included, in any order; none if there is no such
     /// package. Versions that this program cannot use (a newer index schema, say) are left out. Of a git source the
-    /// summaries' ids name the commit.
+    /// ids name the commit.
     fn versions(
         &mut self,
         name: &PackageName,
         source: &SourceId,
-    ) -> Result<Arc<[Arc<Summary>]>, VersionsError>;
+    ) -> Result<Arc<[Offer]>, VersionsError>;
 
     /// Says that [`Versions::versions`] will be called for all of these soon, so that they can be fetched at once.
     /// Errors wait for that call.

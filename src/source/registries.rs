@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::package::{PackageName, SourceId, Summary};
+use crate::package::{Offer, PackageName, SourceId};
 use crate::registry::{Client, PackageIndex, Progress, RegistryError};
 use crate::resolve::{Versions, VersionsError};
 
@@ -53,9 +53,9 @@ impl Versions for Registries<'_> {
         &mut self,
         name: &PackageName,
         source: &SourceId,
-    ) -> Result<Arc<[Arc<Summary>]>, VersionsError> {
+    ) -> Result<Arc<[Offer]>, VersionsError> {
         match self.index(name, source) {
-            Ok(index) => Ok(index.summaries.clone()),
+            Ok(index) => Ok(index.offers.clone()),
             Err(error) => Err(VersionsError {
                 name: name.clone(),
                 source: Box::new(error),

@@ -10,7 +10,7 @@ use crate::driver::supply::vendored::{Directory, VendoredError};
 use crate::driver::{Context, DriverError, Reporter};
 use crate::manifest::ManifestContext;
 use crate::manifest::config::Config;
-use crate::package::{PackageId, PackageName, SourceId, Summary};
+use crate::package::{Offer, PackageId, PackageName, SourceId, Summary};
 use crate::registry::{Client, Event, Network, Progress, RegistryError};
 use crate::resolve::{Summaries, Versions, VersionsError};
 use crate::store::Store;
@@ -47,24 +47,19 @@ impl Overlay {
     }
 
     /// The versions of `name` in `source`, those of `known` that are not in it included.
-    fn over(
-        &self,
-        known: &[Arc<Summary>],
-        name: &PackageName,
-        source: &SourceId,
-    ) -> Option<Arc<[Arc<Summary>]>> {
-        let mine: Vec<Arc<Summary>> = self
+    fn over(&self, known: &[Offer], name: &PackageName, source: &SourceId) -> Option<Arc<[Offer]>> {
+        let mine: Vec<Offer> = self
             .packages
             .iter()
             .filter(|(id, _)| id.name() == name && id.source() == source)
-            .map(|(_, (summary, _))| summary.clone())
+            .map(|(_, (summary, _))| Offer::from(summary.clone()))
             .collect();
         if mine.is_empty() {
             return None;
         }
         let others = known
             .iter()
-            .filter(|summary| !self.packages.contains_key(&summary.id));
+            .filter(|offer| !self.packages.contains_key(offer.id()));
         Some(others.cloned().chain(mine.iter().cloned()).collect())
     }
 }
@@ -75,7 +70,7 @@ pub struct Registries<'a> {
     cache: PathBuf,
     clients: BTreeMap<SourceId, Client>,
     locked: BTreeMap<PackageId, Arc<Summary>>,
-    versions: BTreeMap<(PackageName, SourceId), Arc<[Arc<Summary>]>>,
+    versions: BTreeMap<(PackageName, SourceId), Arc<[Offer]>>,
     repositories: Repositories,
     config: Arc<Config>,
     manifests: ManifestContext,
@@ -217,7 +212,7 @@ impl<'a> Registries<'a> {
                         source: Box::new(error),
                     })?;
                     self.versions
-                        .insert((name.clone(), source.clone()), index.summaries);
+                        .insert((name.clone(), source.clone()), index.offers);
                 }
                 return Ok(());
             }
@@ -225,7 +220,7 @@ impl<'a> Registries<'a> {
                 for name in names {
                     let found = vendored(&directory, name, source)?;
                     self.versions
-                        .insert((name.clone(), source.clone()), found.into());
+                        .insert((name.clone(), source.clone()), offers(found));
                 }
                 return Ok(());
             }
@@ -239,10 +234,14 @@ impl<'a> Registries<'a> {
             })?;
         for (name, index) in found {
             self.versions
-                .insert((name, source.clone()), index.summaries.clone());
+                .insert((name, source.clone()), index.offers.clone());
         }
         Ok(())
     }
+}
+
+fn offers(summaries: impl IntoIterator<Item = Arc<Summary>>) -> Arc<[Offer]> {
+    summaries.into_iter().map(Offer::from).collect()
 }
 
 fn vendored(
@@ -292,11 +291,16 @@ impl Versions for Registries<'_> {
         &mut self,
         name: &PackageName,
         source: &SourceId,
-    ) -> Result<Arc<[Arc<Summary>]>, VersionsError> {
+    ) -> Result<Arc<[Offer]>, VersionsError> {
         if source.is_git()
             && let Provider::Repository = self.provider_of(name, source)?
         {
-            return Ok(self.repository_of(name, source)?.summaries(name));
+            return Ok(offers(
+                self.repository_of(name, source)?
+                    .summaries(name)
+                    .iter()
+                    .cloned(),
+            ));
         }
         let key = (name.clone(), source.clone());
         if !self.versions.contains_key(&key) {

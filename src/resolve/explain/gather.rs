@@ -72,7 +72,7 @@ impl Gather {
                     for position in set.below(end) {
                         let node = catalog.at(*package, position);
                         self.blocked.push(Fact::BrokenFeature {
-                            package: catalog.summary(node).id.clone(),
+                            package: catalog.id(node).clone(),
                             feature: feature.clone(),
                         });
                     }
@@ -81,7 +81,7 @@ impl Gather {
             External::FromDependencyOf(parent, versions, child, wanted) => {
                 for (node, request) in nodes(catalog, parent, versions) {
                     if let Item::Links(library) = child {
-                        let id = catalog.summary(node).id.clone();
+                        let id = catalog.id(node).clone();
                         self.links
                             .entry(library.to_string())
                             .or_default()
@@ -149,7 +149,7 @@ impl Gather {
         let of = |catalog: &Catalog<'_>, positions: &mut dyn Iterator<Item = u32>| {
             let mut versions: Vec<Version> = positions
                 .map(|position| catalog.at(candidates.package, position))
-                .map(|node| catalog.summary(node).id.version().clone())
+                .map(|node| catalog.offer(node).version().clone())
                 .collect();
             versions.sort_by(|a, b| b.cmp(a));
             versions
@@ -197,7 +197,7 @@ impl Gather {
             .map(|(key, (mut demand, dependents, buckets))| {
                 let mut ids: Vec<PackageId> = dependents
                     .iter()
-                    .map(|node| catalog.summary(*node).id.clone())
+                    .map(|node| catalog.id(*node).clone())
                     .collect();
                 ids.sort();
                 demand.dependents = ids;

@@ -18,7 +18,8 @@ use crate::manifest::model::{
     BuildProfiles, Edition, Package, PackageMetadata, ResolverVersion, Workspace,
 };
 use crate::package::{
-    Dependency, DependencyKind, FeatureName, PackageId, PackageName, SourceId, SourceKind, Summary,
+    Dependency, DependencyKind, FeatureName, Offer, PackageId, PackageName, SourceId, SourceKind,
+    Summary,
 };
 use crate::resolve::{
     Options, Resolve, ResolveError, Summaries, Versions, VersionsError, fresh, spellings,
@@ -37,7 +38,7 @@ impl Versions for Memory {
         &mut self,
         name: &PackageName,
         source: &SourceId,
-    ) -> Result<Arc<[Arc<Summary>]>, VersionsError> {
+    ) -> Result<Arc<[Offer]>, VersionsError> {
         assert!(source.is_registry());
         let asked = self
             .rounds
@@ -47,7 +48,8 @@ impl Versions for Memory {
         if !asked {
             self.rounds.push(vec![name.to_string()]);
         }
-        Ok(self.packages.get(name).cloned().unwrap_or_default().into())
+        let known = self.packages.get(name).into_iter().flatten();
+        Ok(known.cloned().map(Offer::from).collect())
     }
 
     fn prefetch(&mut self, wanted: &[(PackageName, SourceId)]) {
