@@ -52,6 +52,6 @@ pub(super) fn clippy(
         flags.push("--no-deps".to_owned());
     }
     compilation.options.clippy = Some(flags);
-    compilation.run()?;
+    compilation.run_unless_repeated()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::cli::args::{BuildArgs, HermeticArgs, IsolationChoice, RequiredIsolation};
 use crate::cli::cache::describe;
 use crate::cli::observe::BuildView;
@@ -14,7 +17,7 @@ use crate::cli::shell::{Shell, Verbosity};
 use crate::cli::target::target_directory;
 use crate::driver::building::build as driver_build;
 use crate::driver::building::build::{Audit, Built};
-use crate::driver::building::repetition::Question;
+use crate::driver::building::repetition::{Question, Remembered};
 use crate::driver::cleaning;
 use crate::driver::planning::{self, Lowered, PlanOptions, PolicyFrom};
 use crate::driver::{Context, DriverError, Planned};
@@ -102,6 +105,16 @@ impl<'a> Compilation<'a> {
 
     /// Lowers and builds, unless the same was built by the same words and nothing has changed since.
     pub(super) fn run_unless_repeated(&self) -> Result<(), DriverError> {
+        self.run_or_recall(&self.context.arguments, |_| Ok(Remembered::new(())))
+    }
+
+    /// The same for a command that needs something of what was built, which `finish` finds. `words` are those of the
+    /// command line that say anything of the build.
+    pub(super) fn run_or_recall<T: Serialize + DeserializeOwned>(
+        &self,
+        words: &[String],
+        finish: impl FnOnce(&Compiled) -> Result<Remembered<T>, DriverError>,
+    ) -> Result<T, DriverError> {
         // What else is printed names every action, or files in the store: then each action is looked at.
         let repeatable = self.format.renders_diagnostics()
             && self.shell.verbosity() <= Verbosity::Normal
@@ -113,18 +126,33 @@ impl<'a> Compilation<'a> {
             } else {
                 "plain"
             };
-            Question::ask(self.context, &self.store, platforms, &self.options, shown)
+            Question::ask(
+                self.context,
+                &self.store,
+                platforms,
+                &self.options,
+                shown,
+                words,
+            )
         });
-        if let Some((_, Some(repeated))) = &question {
+        if let Some((_, Some(repeated))) = &question
+            && let Ok(outcome) = T::deserialize(&repeated.outcome)
+        {
             self.shell.tell_again(&repeated.told);
             self.finished(0, repeated.actions, repeated.attestation.as_deref());
-            return Ok(());
+            return Ok(outcome);
         }
         let compiled = self.run()?;
+        let remembered = finish(&compiled)?;
         if let Some((question, _)) = question {
-            question.answer(&compiled.planned, &compiled.built, compiled.told);
+            question.answer(
+                &compiled.planned,
+                &compiled.built,
+                compiled.told,
+                &remembered,
+            );
         }
-        Ok(())
+        Ok(remembered.outcome)
     }
 
     /// Plans the actions of what was lowered.

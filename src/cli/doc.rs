@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::cli::args::DocArgs;
 use crate::cli::compile::{Compilation, request};
 use crate::cli::shell::{Shell, Verbosity};
+use crate::driver::building::repetition::Remembered;
 use crate::driver::building::{documentation, programs};
 use crate::driver::{Context, DriverError};
 use crate::unit::Intent;
@@ -22,8 +23,15 @@ pub(super) fn doc(
     let request = request(context, &build, intent)?;
     let mut compilation = Compilation::new(context, shell, &build, request)?;
     compilation.options.private_items = arguments.document_private_items;
-    let compiled = compilation.run()?;
-    let pages = documentation::hand_out(&compiled.planned, &compiled.built, &compiled.destination)?;
+    let pages = compilation.run_or_recall(&context.arguments, |compiled| {
+        let handed_out =
+            documentation::hand_out(&compiled.planned, &compiled.built, &compiled.destination)?;
+        Ok(Remembered {
+            files: [handed_out.marks, handed_out.pages.clone()].concat(),
+            outcome: handed_out.pages,
+            present: Vec::new(),
+        })
+    })?;
     let Some(first) = pages.first() else {
         if arguments.open {
             return Err(DriverError::Request {

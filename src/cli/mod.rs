@@ -315,7 +315,7 @@ fn context(
     })?;
     let offline = global.offline || global.frozen || config.network.offline;
     for warning in &config.warnings {
-        shell.warning(warning);
+        shell.warning(&crate::message::text::harmless_line(warning));
     }
     let lock = if global.frozen {
         LockMode::Demand("--frozen")

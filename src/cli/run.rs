@@ -3,6 +3,7 @@
 //! The program is the user's own, and was asked for: it has the user's terminal, environment and working directory, as
 //! under cargo. kiln is replaced by it, so that signals and the exit status are its own.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,6 +11,7 @@ use crate::cli::args::RunArgs;
 use crate::cli::compile::{Compilation, request};
 use crate::cli::shell::Shell;
 use crate::driver::building::programs;
+use crate::driver::building::repetition::Remembered;
 use crate::driver::{Context, DriverError, resolution};
 use crate::unit::{Intent, choose_program};
 
@@ -22,13 +24,21 @@ pub(super) fn run(
     let build = arguments.to_build();
     let mut request = request(context, &build, Intent::Build)?;
     choose_program(&resolution::load(context)?, &mut request)?;
-    let compiled = Compilation::new(context, shell, &build, request)?.run()?;
-    let program = programs::program(
-        context,
-        &compiled.planned,
-        &compiled.built,
-        &compiled.destination,
-    )?;
+    let compilation = Compilation::new(context, shell, &build, request)?;
+    let words = words_of_build(&context.arguments, &arguments.arguments);
+    let program = compilation.run_or_recall(words, |compiled| {
+        let program = programs::program(
+            context,
+            &compiled.planned,
+            &compiled.built,
+            &compiled.destination,
+        )?;
+        Ok(Remembered {
+            files: program.libraries.clone(),
+            present: program.directories.clone(),
+            outcome: program,
+        })
+    })?;
     let path = shown(&program.path, &context.directory);
     let mut words: Vec<String> = program.runner.iter().map(|word| quoted(word)).collect();
     words.push(quoted(&path.to_string_lossy()));
@@ -42,6 +52,23 @@ pub(super) fn run(
     shell.clear_progress();
     // Returns only if it cannot be done.
     Err(program.replace_this(&path, &arguments.arguments, &context.directory))
+}
+
+/// The words of a command line without those for the program, where it is plain which these are: an alias may bring
+/// some along.
+fn words_of_build<'a>(given: &'a [String], for_program: &[OsString]) -> &'a [String] {
+    let start = given.len().saturating_sub(for_program.len());
+    let (words, rest) = given.split_at(start);
+    let is_rest = rest.len() == for_program.len()
+        && rest
+            .iter()
+            .zip(for_program)
+            .all(|(word, argument)| *word == argument.to_string_lossy());
+    if is_rest && words.iter().any(|word| word == "run" || word == "r") {
+        words
+    } else {
+        given
+    }
 }
 
 /// `path` as it is reached from `directory`.
@@ -60,5 +87,29 @@ pub(super) fn quoted(word: &str) -> String {
         word.to_owned()
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_the_program_says_nothing_of_the_build() {
+        let words = |given: &str, for_program: &str| {
+            let given: Vec<String> = given.split(' ').map(str::to_owned).collect();
+            let for_program: Vec<OsString> = for_program
+                .split_terminator(' ')
+                .map(OsString::from)
+                .collect();
+            words_of_build(&given, &for_program).join(" ")
+        };
+        assert_eq!(words("run --release -- a b", "a b"), "run --release --");
+        assert_eq!(words("run", ""), "run");
+        assert_eq!(words("r x", "x"), "r");
+        // An alias, which brings some of the arguments along, or all.
+        assert_eq!(words("q x", "y x"), "q x");
+        assert_eq!(words("q", "q"), "q");
+        assert_eq!(words("q run", "run"), "q run");
     }
 }

@@ -10,6 +10,7 @@ use crate::cli::run::{quoted, shown};
 use crate::cli::shell::{Shell, Verbosity};
 use crate::cli::untrusted::Output;
 use crate::diag::Report;
+use crate::driver::building::repetition::Remembered;
 use crate::driver::building::testing::{self, TestEnd, TestObserver, TestOptions};
 use crate::driver::{Context, DriverError};
 use crate::manifest::model::TargetKind;
@@ -168,6 +169,22 @@ impl Kind<'_> {
         });
         let isolation = compilation.isolation;
         let prints_json = compilation.format.is_json();
+        if self.no_run {
+            let executables = compilation.run_or_recall(&context.arguments, |compiled| {
+                let runs = &compiled.planned.graph.runs;
+                let all: Vec<String> = runs
+                    .iter()
+                    .map(|run| executable(context, compiled, run, self.executable))
+                    .collect();
+                Ok(Remembered::new(all))
+            })?;
+            if !prints_json {
+                for what in &executables {
+                    shell.status("Executable", what);
+                }
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         let compiled = compilation.run()?;
         let mut view = View {
             context,
@@ -182,15 +199,6 @@ impl Kind<'_> {
             stderr: Output::stderr(shell.has_colors()),
             failed: Vec::new(),
         };
-        if self.no_run {
-            if !prints_json {
-                for run in &compiled.planned.graph.runs {
-                    let what = view.executable(run, self.executable);
-                    shell.status("Executable", &what);
-                }
-            }
-            return Ok(ExitCode::SUCCESS);
-        }
         testing::run(
             &compiled.planned,
             &compiled.built,
@@ -236,6 +244,34 @@ impl Kind<'_> {
     }
 }
 
+/// `unittests src/lib.rs (target/kiln/debug/deps/…)`
+fn executable(context: &Context, compiled: &Compiled, run: &PlannedAction, kind: &str) -> String {
+    let planned = &compiled.planned;
+    let unit = planned.units.unit(run.unit);
+    let root = planned.packages[&unit.package].root();
+    let source = unit
+        .target
+        .src_path
+        .strip_prefix(root)
+        .unwrap_or(&unit.target.src_path)
+        .display();
+    let path = planned
+        .graph
+        .artifacts
+        .iter()
+        .find(|artifact| planned.graph.action(artifact.action).unit == run.unit)
+        .map(|artifact| planned.artifact_path(&compiled.destination, artifact))
+        .unwrap_or_default();
+    let path = path
+        .strip_prefix(&context.directory)
+        .unwrap_or(&path)
+        .display();
+    match unit.target.kind {
+        TargetKind::Test | TargetKind::Bench => format!("{source} ({path})"),
+        _ => format!("{kind} {source} ({path})"),
+    }
+}
+
 /// Shows tests as cargo does.
 struct View<'a> {
     context: &'a Context,
@@ -254,34 +290,6 @@ struct View<'a> {
 impl View<'_> {
     fn unit(&self, run: &PlannedAction) -> &Unit {
         self.compiled.planned.units.unit(run.unit)
-    }
-
-    /// `unittests src/lib.rs (target/kiln/debug/deps/…)`
-    fn executable(&self, run: &PlannedAction, kind: &str) -> String {
-        let unit = self.unit(run);
-        let planned = &self.compiled.planned;
-        let root = planned.packages[&unit.package].root();
-        let source = unit
-            .target
-            .src_path
-            .strip_prefix(root)
-            .unwrap_or(&unit.target.src_path)
-            .display();
-        let path = planned
-            .graph
-            .artifacts
-            .iter()
-            .find(|artifact| planned.graph.action(artifact.action).unit == run.unit)
-            .map(|artifact| planned.artifact_path(&self.compiled.destination, artifact))
-            .unwrap_or_default();
-        let path = path
-            .strip_prefix(&self.context.directory)
-            .unwrap_or(&path)
-            .display();
-        match unit.target.kind {
-            TargetKind::Test | TargetKind::Bench => format!("{source} ({path})"),
-            _ => format!("{kind} {source} ({path})"),
-        }
     }
 
     /// The flags that select the unit alone.
@@ -354,7 +362,7 @@ impl TestObserver for View<'_> {
             self.shell
                 .status("Running", &format!("`{}`", command.join(" ")));
         } else {
-            let what = self.executable(run, "unittests");
+            let what = executable(self.context, self.compiled, run, "unittests");
             self.shell.status("Running", &what);
         }
         self.shell.clear_progress();

@@ -1,6 +1,6 @@
 //! `update` and `generate-lockfile`: versions chosen anew, and what is told about what changed in the lock.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use semver::Version;
@@ -12,7 +12,7 @@ use crate::driver::{Context, DriverError, LockMode, Reporter, toolchains};
 use crate::manifest::lock::{LocatedLock, Lock};
 use crate::manifest::model::Workspace;
 use crate::message::text::harmless_line;
-use crate::package::{PackageId, SourceKind};
+use crate::package::{PackageId, PackageName, SourceId, SourceKind};
 use crate::resolve::changes::{Change, ChangeKind, changes};
 use crate::resolve::{LetGo, Options, Precise, Resolve, Versions as _, fresh};
 use crate::store::Store;
@@ -77,7 +77,7 @@ pub fn update(
         return first_lock(context, &workspace, request, options, &mut registries);
     };
     (options.let_go, options.precise) = wanted(&workspace, &located, request)?;
-    check_precise(options.precise.as_ref(), &mut registries)?;
+    check_precise(&options.precise, &mut registries)?;
     let resolve = fresh(&workspace, Some(&located), &mut registries, &options)?;
     let updated = describe(
         &workspace,
@@ -118,7 +118,7 @@ fn first_lock(
     let lock = Lock::parse_for(&workspace.lock_path(), &text, workspace)?;
     let located = lock.locate(workspace);
     (options.let_go, options.precise) = wanted(workspace, &located, request)?;
-    check_precise(options.precise.as_ref(), registries)?;
+    check_precise(&options.precise, registries)?;
     let resolve = fresh(workspace, Some(&located), registries, &options)?;
     let updated = describe(workspace, &located, &resolve, &options, request, registries)?;
     if !request.dry_run {
@@ -158,17 +158,17 @@ fn wanted(
     workspace: &Workspace,
     lock: &LocatedLock,
     request: &UpdateRequest,
-) -> Result<(LetGo, Option<Precise>), DriverError> {
+) -> Result<(LetGo, Vec<Precise>), DriverError> {
     if request.specs.is_empty() {
         let what = if request.workspace {
             LetGo::Nothing
         } else {
             LetGo::Everything
         };
-        return Ok((what, None));
+        return Ok((what, Vec::new()));
     }
     let mut packages = BTreeSet::new();
-    let mut precise = None;
+    let mut precise = BTreeMap::new();
     for spec in &request.specs {
         let id = unit::find_package(spec, lock.packages.keys())?;
         if let Some(text) = &request.precise {
@@ -177,15 +177,9 @@ fn wanted(
                 .iter()
                 .any(|member| member.name() == id.name() && member.source() == id.source());
             if !is_member {
+                // As in cargo it holds for the first package of each source, and the others are just updated.
                 let one = precisely(id, text)?;
-                if precise.as_ref().is_some_and(|other| *other != one) {
-                    return Err(DriverError::Request {
-                        message: "`--precise` is about one package, and several are named"
-                            .to_owned(),
-                        help: Some("update them one after the other".to_owned()),
-                    });
-                }
-                precise = Some(one);
+                precise.entry(id.source().with_precise(None)).or_insert(one);
             }
         }
         packages.insert(id.clone());
@@ -197,7 +191,7 @@ fn wanted(
         packages,
         recursive: request.recursive,
     };
-    Ok((let_go, precise))
+    Ok((let_go, precise.into_values().collect()))
 }
 
 fn precisely(id: &PackageId, text: &str) -> Result<Precise, DriverError> {
@@ -232,16 +226,24 @@ fn precisely(id: &PackageId, text: &str) -> Result<Precise, DriverError> {
 }
 
 /// Makes sure that the registry has the version that is asked for.
-fn check_precise(
-    precise: Option<&Precise>,
+fn check_precise(precise: &[Precise], registries: &mut Registries<'_>) -> Result<(), DriverError> {
+    for one in precise {
+        if let Precise::Version {
+            name, source, to, ..
+        } = one
+        {
+            check_version(name, source, to, registries)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_version(
+    name: &PackageName,
+    source: &SourceId,
+    to: &Version,
     registries: &mut Registries<'_>,
 ) -> Result<(), DriverError> {
-    let Some(Precise::Version {
-        name, source, to, ..
-    }) = precise
-    else {
-        return Ok(());
-    };
     let versions = registries
         .versions(name, source)
         .map_err(crate::resolve::ResolveError::from)?;
@@ -334,7 +336,7 @@ fn describe(
     for change in &changes {
         let (too_new, later) = notes(change, resolve, registries)?;
         // Who names a version knows that there are others.
-        let later = later.filter(|_| !is_named(change, options.precise.as_ref()));
+        let later = later.filter(|_| !is_named(change, &options.precise));
         let is_detail = change.kind == ChangeKind::Unchanged;
         let note = match change.kind {
             ChangeKind::Removed => String::new(),
@@ -355,8 +357,10 @@ fn describe(
 }
 
 /// Whether the user named the version that the package has now.
-fn is_named(change: &Change, precise: Option<&Precise>) -> bool {
+fn is_named(change: &Change, precise: &[Precise]) -> bool {
     let id = &change.package;
-    matches!(precise, Some(Precise::Version { name, source, .. })
-        if change.kind.is_new() && name == id.name() && source == id.source())
+    precise.iter().any(|one| {
+        matches!(one, Precise::Version { name, source, .. }
+            if change.kind.is_new() && name == id.name() && source == id.source())
+    })
 }

@@ -128,10 +128,13 @@ pub enum Precise {
 
 impl Precise {
     /// Whether `version` of `name` is what is asked for.
-    fn wants(&self, package: &PackageName, version: &Version) -> bool {
+    fn wants(&self, package: &PackageName, from: &SourceId, version: &Version) -> bool {
         match self {
-            Self::Version { name, to, .. } => {
+            Self::Version {
+                name, source, to, ..
+            } => {
                 name == package
+                    && source == from
                     && (to.major, to.minor, to.patch, &to.pre)
                         == (version.major, version.minor, version.patch, &version.pre)
                     && (to.build.is_empty() || to.build == version.build)
@@ -164,7 +167,7 @@ pub(super) struct Catalog<'a> {
     versions: &'a mut dyn Versions,
     preference: Preference,
     patches: Patches,
-    precise: Option<Precise>,
+    precise: Vec<Precise>,
     /// The packages that stay locked, by name and source: each with the packages that it stays locked to.
     locked: HashMap<(PackageName, SourceId), Vec<LockedPackage>>,
     /// Withdrawn versions that may be used since the lock has them.
@@ -185,7 +188,7 @@ impl<'a> Catalog<'a> {
         preference: Preference,
         patches: Patches,
         previous: &Previous,
-        precise: Option<Precise>,
+        precise: Vec<Precise>,
     ) -> Self {
         let mut locked: HashMap<_, Vec<LockedPackage>> = HashMap::new();
         for (id, dependencies) in &previous.locked {
@@ -238,13 +241,15 @@ impl<'a> Catalog<'a> {
         if !source.is_git() || source.precise().is_some() {
             return source.clone();
         }
-        if let Some(Precise::Commit {
-            source: wanted,
-            commit,
-        }) = &self.precise
-            && wanted.with_precise(None) == *source
-        {
-            return source.with_precise(Some(commit.clone()));
+        for precise in &self.precise {
+            if let Precise::Commit {
+                source: wanted,
+                commit,
+            } = precise
+                && wanted.with_precise(None) == *source
+            {
+                return source.with_precise(Some(commit.clone()));
+            }
         }
         let of_package = self.locked.get(&(name.clone(), source.clone()));
         let of_others = self
@@ -405,8 +410,8 @@ impl<'a> Catalog<'a> {
             }
             let precise = self
                 .precise
-                .as_ref()
-                .is_some_and(|precise| precise.wants(&name, offer.version()));
+                .iter()
+                .any(|precise| precise.wants(&name, &source, offer.version()));
             if offer.yanked()
                 && !precise
                 && !self.allowed_yanked.contains(&without_commit(offer.id()))
@@ -484,8 +489,8 @@ impl<'a> Catalog<'a> {
         let versions = self.versions_of(package);
         let precise = self
             .precise
-            .as_ref()
-            .filter(|precise| precise.concerns(dependency, requirement));
+            .iter()
+            .find(|precise| precise.concerns(dependency, requirement));
         let mut ordered: Vec<u32> = (0..versions.len() as u32)
             .filter(|&position| {
                 let version = self.offer(versions[position as usize]).version();
@@ -493,7 +498,9 @@ impl<'a> Catalog<'a> {
                     Requirement::Any => true,
                     Requirement::Range(range) => range.matches(version),
                     Requirement::Locked(locked) => locked == version,
-                }) && precise.is_none_or(|precise| precise.wants(&dependency.package, version))
+                }) && precise.is_none_or(|precise| {
+                    precise.wants(&dependency.package, &dependency.source, version)
+                })
             })
             .collect();
         let set = ordered.iter().copied().collect();

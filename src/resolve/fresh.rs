@@ -48,8 +48,8 @@ pub struct Options {
     pub honor_rust_version: Option<bool>,
     /// What is to be updated.
     pub let_go: LetGo,
-    /// `cargo update --precise`.
-    pub precise: Option<Precise>,
+    /// `cargo update --precise`, at most one for each source.
+    pub precise: Vec<Precise>,
 }
 
 impl Options {
@@ -59,7 +59,7 @@ impl Options {
             rustc,
             honor_rust_version: None,
             let_go: LetGo::Nothing,
-            precise: None,
+            precise: Vec::new(),
         }
     }
 }

@@ -163,3 +163,54 @@ fn broken_configuration_is_an_error_with_its_place() {
         workspace.kiln(["check"]).run().says(&[expected]);
     }
 }
+
+#[test]
+fn keys_that_nobody_knows_are_told_as_by_cargo() {
+    let workspace = workspace("unknown-keys");
+    let tables = [
+        "build",
+        "http",
+        "net",
+        "term",
+        "term.progress",
+        "profile.dev",
+        "profile.dev.build-override",
+        "profile.dev.package.serde",
+        "source.mirror",
+        "target.'cfg(unix)'",
+        "resolver",
+        "future-incompat-report",
+        "cargo-new",
+        "alias-of-mine",
+        "env",
+    ];
+    let text: String = tables
+        .iter()
+        .map(|table| match *table {
+            "source.mirror" => "[source.mirror]\nlocal-registry = 'x'\nodd-key = 1\n".to_owned(),
+            "env" => "[env]\nODD = 'x'\n".to_owned(),
+            table => format!("[{table}]\nodd-key = 1\n"),
+        })
+        .collect();
+    workspace.write(".cargo/config.toml", &text);
+    let told = |run: &crate::support::Run| {
+        let lines = run.stderr.lines().filter(|line| line.contains("unused "));
+        lines
+            .map(str::to_owned)
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    // Cargo looks at some of them in some commands only.
+    let theirs = workspace.cargo(["check"]).run();
+    let ours = workspace.kiln(["check"]).run();
+    let (theirs, ours) = (told(&theirs), told(&ours));
+    assert!(theirs.len() > 8, "{theirs:?}");
+    let missing: Vec<_> = theirs.difference(&ours).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let more: Vec<_> = ours.difference(&theirs).collect();
+    assert!(
+        more.iter().all(|line| line.contains("net.odd-key")
+            || line.contains("cargo-new.odd-key")
+            || line.contains("source.mirror.odd-key")),
+        "{more:?}"
+    );
+}

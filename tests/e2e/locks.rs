@@ -87,6 +87,8 @@ fn locks_change_as_cargo_changes_them() {
             "update hashbrown -v",
             "update nothing",
             "update regex@1.6",
+            "update regex serde --precise 1.8.0",
+            "update serde regex --precise 1.0.170",
             "update --locked",
             "update --breaking",
             "update serde --precise no-version",

@@ -197,3 +197,125 @@ fn what_the_store_lost_is_made_again_without_a_word_of_the_user() {
     assert_eq!(again.actions().0, 0, "{again}");
     assert!(!again.stderr.contains("discarded"), "{again}");
 }
+
+/// Commands, and whether what they make is a program that runs.
+const COMMANDS: [&[&str]; 5] = [
+    &["run", "--", "one"],
+    &["clippy"],
+    &["doc"],
+    &["test", "--no-run"],
+    &["bench", "--no-run"],
+];
+
+impl Project {
+    fn command(&self, words: &[&str]) -> Run {
+        self.workspace
+            .kiln(words.iter().copied())
+            .env("KILN_HOME", &self.home)
+            .run()
+    }
+
+    /// Repeats a command until there is nothing to do, and removes all results, so that it would have to do everything.
+    fn settle_and_forget(&self, words: &[&str]) -> Run {
+        self.command(words);
+        std::thread::sleep(std::time::Duration::from_millis(60));
+        let again = self.command(words);
+        assert_eq!(again.actions().0, 0, "{again}");
+        self.command(words);
+        self.forget();
+        again
+    }
+}
+
+/// What was said, without how long it took.
+fn said(run: &Run) -> Vec<String> {
+    run.stderr
+        .lines()
+        .filter(|line| !line.contains("Finished"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn other_commands_know_when_there_is_nothing_to_do_and_when_there_is() {
+    for (number, words) in COMMANDS.into_iter().enumerate() {
+        let own = directory();
+        let name = format!("knows{number}");
+        let project = Project::new(&name, own.path().to_owned());
+        project.workspace.write(
+            "app/src/main.rs",
+            &format!(
+                "fn unused() {{}}\nfn main() {{ println!(\"{{}} {{:?}}\", {name}_lib::answer(), \
+                 std::env::args().nth(1)); }}\n"
+            ),
+        );
+        let before = project.settle_and_forget(words);
+        let after = project.command(words);
+        assert_eq!(after.actions().0, 0, "{after}");
+        assert_eq!(said(&after), said(&before));
+        assert_eq!(after.stdout, before.stdout);
+        assert_eq!(after.code, Some(0), "{after}");
+        if words[0] == "run" {
+            // What is for the program says nothing of the build.
+            let other = project.command(&["run", "--", "two"]);
+            assert_eq!(other.actions().0, 0, "{other}");
+            assert_eq!(other.stdout, "42 Some(\"two\")\n");
+        }
+
+        type Change<'a> = (&'a str, &'a dyn Fn());
+        let write = |path: &str, text: &str| project.workspace.write(path, text);
+        let changes: [Change<'_>; 5] = [
+            ("a source", &|| {
+                write("lib/src/lib.rs", "pub fn answer() -> u32 { 41 }\n")
+            }),
+            ("a manifest", &|| {
+                write(
+                    "Cargo.toml",
+                    "[workspace]\nresolver = \"3\"\nmembers = [\"app\", \"lib\"]\n[profile.dev]\nopt-level = 1\n",
+                )
+            }),
+            ("the policy", &|| {
+                write(
+                    "kiln.toml",
+                    &format!("[crate.{name}]\nenv = [\"SOMETHING\"]\n"),
+                )
+            }),
+            ("the configuration", &|| {
+                write(".cargo/config.toml", "[build]\nrustflags = [\"--cfg=x\"]\n")
+            }),
+            ("a configuration of clippy", &|| {
+                write("clippy.toml", "msrv = \"1.60\"\n")
+            }),
+        ];
+        for (what, change) in changes {
+            if what.contains("clippy") && words[0] != "clippy" {
+                continue;
+            }
+            change();
+            let run = project.command(words);
+            assert_ne!(run.actions().0, 0, "{what}: {run}");
+            assert_eq!(run.code, Some(0), "{what}: {run}");
+            project.settle_and_forget(words);
+        }
+        let flags = project
+            .workspace
+            .kiln(words.iter().copied())
+            .env("KILN_HOME", &project.home)
+            .env("RUSTFLAGS", "--cfg=y")
+            .run();
+        assert_ne!(flags.actions().0, 0, "a variable: {flags}");
+        project.settle_and_forget(words);
+        let mut more = vec![words[0], "--ignore-rust-version"];
+        more.extend(&words[1..]);
+        let run = project.command(&more);
+        assert_ne!(run.actions().0, 0, "a flag: {run}");
+
+        // What was made is no longer there.
+        project.settle_and_forget(words);
+        fs::remove_dir_all(project.workspace.root().join("target")).expect("it is there");
+        let run = project.command(words);
+        let hands_out = words[0] != "clippy";
+        assert_eq!(run.actions().0 != 0, hands_out, "{run}");
+        assert_eq!(run.code, Some(0), "{run}");
+    }
+}

@@ -401,7 +401,8 @@ fn editors_get_the_messages_that_they_ask_for() {
                 let key = (
                     text(&json["reason"]).unwrap_or_default(),
                     text(&json["package_id"]),
-                    Some(json["target"].to_string()),
+                    // A library is compiled twice where its features differ, in whatever order.
+                    Some(format!("{} {}", json["target"], json["features"])),
                     json["profile"]["test"] == true,
                 );
                 (key, json)

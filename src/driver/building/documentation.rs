@@ -13,7 +13,16 @@ use crate::store::StoreError;
 /// Says in the directory what it was made from.
 const MARK: &str = ".kiln";
 
-/// Hands out the documentation that `built` holds. Returns the first page of each crate that the user asked for.
+/// What was handed out.
+#[derive(Debug)]
+pub struct HandedOut {
+    /// The first page of each crate that the user asked for.
+    pub pages: Vec<PathBuf>,
+    /// The files that say what the pages were made from.
+    pub marks: Vec<PathBuf>,
+}
+
+/// Hands out the documentation that `built` holds.
 ///
 /// # Errors
 /// It cannot be written.
@@ -21,7 +30,7 @@ pub fn hand_out(
     planned: &Planned,
     built: &Built,
     destination: &Path,
-) -> Result<Vec<PathBuf>, DriverError> {
+) -> Result<HandedOut, DriverError> {
     let documentation = &planned.graph.documentation;
     let platforms: BTreeSet<Option<&str>> = documentation
         .iter()
@@ -31,12 +40,13 @@ pub fn hand_out(
         Some(triple) => destination.join(triple).join(PAGES),
         None => destination.join(PAGES),
     };
+    let mut marks = Vec::new();
     for &triple in &platforms {
         let crates: Vec<&Documentation> = documentation
             .iter()
             .filter(|crate_| crate_.triple.as_deref() == triple)
             .collect();
-        for_platform(planned, built, &crates, &directory(triple))?;
+        marks.push(for_platform(planned, built, &crates, &directory(triple))?);
     }
     let mut pages = Vec::new();
     for root in &planned.units.roots {
@@ -52,7 +62,7 @@ pub fn hand_out(
             }
         }
     }
-    Ok(pages)
+    Ok(HandedOut { pages, marks })
 }
 
 fn for_platform(
@@ -60,7 +70,7 @@ fn for_platform(
     built: &Built,
     crates: &[&Documentation],
     directory: &Path,
-) -> Result<(), DriverError> {
+) -> Result<PathBuf, DriverError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| DriverError::File {
@@ -79,7 +89,7 @@ fn for_platform(
         .collect();
     let mark = directory.join(MARK);
     if std::fs::read_to_string(&mark).is_ok_and(|text| text == made_from) {
-        return Ok(());
+        return Ok(mark);
     }
     if mark.exists() {
         std::fs::remove_file(&mark).map_err(failed(&mark))?;
@@ -120,5 +130,6 @@ fn for_platform(
                 })?;
         }
     }
-    crate::driver::files::write(&mark, made_from.as_bytes()).map_err(failed(&mark))
+    crate::driver::files::write(&mark, made_from.as_bytes()).map_err(failed(&mark))?;
+    Ok(mark)
 }

@@ -21,7 +21,7 @@ use crate::plan::graph::ActionIndex;
 use crate::unit::graph::{Mode, Platform, UnitIndex};
 
 /// A program to be run outside of the sandbox.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub struct Program {
     /// Where it is.
     pub path: PathBuf,
@@ -29,6 +29,10 @@ pub struct Program {
     pub environment: BTreeMap<String, String>,
     /// What runs it, if configuration says so: a program and its arguments.
     pub runner: Vec<String>,
+    /// The dynamic libraries that were put beside it.
+    pub libraries: Vec<PathBuf>,
+    /// The directories of build scripts that its environment names.
+    pub directories: Vec<PathBuf>,
 }
 
 impl Program {
@@ -123,7 +127,11 @@ pub fn program(
     let script = own_script(planned, root);
     let outcome = script.and_then(|script| built.outcome(script));
     let out_dir = outcome.map(|outcome| planned.out_dir_for_user(outcome).display().to_string());
-    let libraries = library_path(context, planned, built, root, destination)?;
+    let Libraries {
+        paths,
+        native,
+        files,
+    } = library_path(context, planned, built, root, destination)?;
     let manifest_dir = package.root().display().to_string();
     let cargo = planned.rust.root.join("bin/cargo").display().to_string();
     let configured = configured::environment_of_user(context)?;
@@ -132,7 +140,7 @@ pub fn program(
             package,
             manifest_dir: &manifest_dir,
             cargo,
-            library_path: libraries,
+            library_path: paths,
             configured: &configured,
         },
         target: &unit.target,
@@ -147,6 +155,12 @@ pub fn program(
         path,
         environment,
         runner,
+        libraries: files,
+        directories: native
+            .into_iter()
+            .chain(out_dir)
+            .map(PathBuf::from)
+            .collect(),
     })
 }
 
@@ -191,6 +205,16 @@ fn closure(planned: &Planned, root: UnitIndex) -> Vec<UnitIndex> {
     order
 }
 
+/// The dynamic libraries of a program.
+struct Libraries {
+    /// `LD_LIBRARY_PATH`.
+    paths: Vec<String>,
+    /// The directories of build scripts among them.
+    native: BTreeSet<String>,
+    /// What was put beside the program.
+    files: Vec<PathBuf>,
+}
+
 /// `LD_LIBRARY_PATH`: the directories of build scripts' libraries, those of the build, the standard library's, and what
 /// the user has there already.
 fn library_path(
@@ -199,8 +223,9 @@ fn library_path(
     built: &Built,
     root: UnitIndex,
     destination: &Path,
-) -> Result<Vec<String>, DriverError> {
+) -> Result<Libraries, DriverError> {
     let mut native = BTreeSet::new();
+    let mut files = Vec::new();
     for index in closure(planned, root) {
         let unit = planned.units.unit(index);
         let action = action_of(planned, index);
@@ -210,7 +235,7 @@ fn library_path(
         if unit.mode == Mode::RunCustomBuild {
             native.extend(native_directories(planned, action, outcome));
         } else if unit.mode == Mode::Build && unit.target.is_linkable() && index != root {
-            hand_out_dynamic(planned, index, outcome, destination)?;
+            files.extend(hand_out_dynamic(planned, index, outcome, destination)?);
         }
     }
     let unit = planned.units.unit(root);
@@ -225,7 +250,7 @@ fn library_path(
         .join("lib/rustlib")
         .join(triple.unwrap_or(&planned.rust.version.host))
         .join("lib");
-    let mut paths: Vec<String> = native.into_iter().collect();
+    let mut paths: Vec<String> = native.iter().cloned().collect();
     for path in [directory.clone(), directory.join("deps"), standard] {
         paths.push(path.display().to_string());
     }
@@ -234,7 +259,11 @@ fn library_path(
     {
         paths.push(inherited.clone());
     }
-    Ok(paths)
+    Ok(Libraries {
+        paths,
+        native,
+        files,
+    })
 }
 
 /// Where, on the host, a build script's search paths are that lie in its own `OUT_DIR`; no others are searched, as in
@@ -263,7 +292,8 @@ fn hand_out_dynamic(
     index: UnitIndex,
     outcome: &Outcome,
     destination: &Path,
-) -> Result<(), DriverError> {
+) -> Result<Vec<PathBuf>, DriverError> {
+    let mut files = Vec::new();
     let unit = planned.units.unit(index);
     let triple = match &unit.platform {
         Platform::Host => None,
@@ -285,6 +315,7 @@ fn hand_out_dynamic(
                 path: destination.join(relative.as_str()),
                 source,
             })?;
+        files.push(destination.join(relative.as_str()));
     }
-    Ok(())
+    Ok(files)
 }

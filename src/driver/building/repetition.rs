@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{BlobDigest, TreeDigest};
 use crate::driver::building::build::Built;
-use crate::driver::inputs::snapshots;
 use crate::driver::inputs::surroundings::View;
+use crate::driver::inputs::{clippy, snapshots};
 use crate::driver::planned::Planned;
 use crate::driver::planning::PlanOptions;
 use crate::driver::supply::vendored;
@@ -56,6 +56,8 @@ struct Record {
     granted: Vec<(SystemGrants, TreeDigest)>,
     /// What was handed out.
     artifacts: Vec<(PathBuf, BlobDigest)>,
+    /// What has to be there besides.
+    present: Vec<PathBuf>,
     repeated: Repeated,
 }
 
@@ -68,6 +70,30 @@ pub struct Repeated {
     pub attestation: Option<PathBuf>,
     /// What it has to tell the user, in whatever form the caller keeps that.
     pub told: Vec<String>,
+    /// What came of it, in whatever form the caller keeps that.
+    pub outcome: serde_json::Value,
+}
+
+/// What a build leaves for the next one of the same command line, besides its artifacts.
+#[derive(Debug)]
+pub struct Remembered<T> {
+    /// What came of it.
+    pub outcome: T,
+    /// Files that have to be what they are now.
+    pub files: Vec<PathBuf>,
+    /// What has to be there.
+    pub present: Vec<PathBuf>,
+}
+
+impl<T> Remembered<T> {
+    /// Nothing but the outcome.
+    pub fn new(outcome: T) -> Self {
+        Self {
+            outcome,
+            files: Vec::new(),
+            present: Vec::new(),
+        }
+    }
 }
 
 /// One build, as far as it is known before it is planned.
@@ -83,15 +109,17 @@ pub struct Question<'a> {
 
 impl<'a> Question<'a> {
     /// Asks whether the build that `context` describes has anything to do. `shown` is whatever decides how it is
-    /// shown, besides the command line. If not, the second value says what to tell the user.
+    /// shown, besides the command line, and `words` are those words of the command line that say anything of the build.
+    /// If it has nothing to do, the second value says what to tell the user.
     pub fn ask(
         context: &'a Context,
         store: &Arc<Store>,
         targets: &'a [String],
         options: &'a PlanOptions,
         shown: &str,
+        words: &[String],
     ) -> (Self, Option<Repeated>) {
-        let file = record_file(context, shown);
+        let file = record_file(context, shown, words);
         let state = State::now(context, store, targets, options).ok();
         let repeated = state.as_ref().and_then(|state| recall(store, &file, state));
         let front = state.map(|state| state.front);
@@ -106,15 +134,27 @@ impl<'a> Question<'a> {
     }
 
     /// Records that the build succeeded. A record that cannot be made costs time later on, and nothing else.
-    pub fn answer(&self, planned: &Planned, built: &Built, told: Vec<String>) {
-        if let Some(record) = self.record(planned, built, told)
+    pub fn answer<T: Serialize>(
+        &self,
+        planned: &Planned,
+        built: &Built,
+        told: Vec<String>,
+        remembered: &Remembered<T>,
+    ) {
+        if let Some(record) = self.record(planned, built, told, remembered)
             && let Ok(json) = serde_json::to_vec(&record)
         {
             let _ = crate::driver::files::write(&self.file, &json);
         }
     }
 
-    fn record(&self, planned: &Planned, built: &Built, told: Vec<String>) -> Option<Record> {
+    fn record<T: Serialize>(
+        &self,
+        planned: &Planned,
+        built: &Built,
+        told: Vec<String>,
+        remembered: &Remembered<T>,
+    ) -> Option<Record> {
         // What was read before the build and what is there now have to be the same, or who knows what was built.
         let now = State::now(self.context, &planned.store, self.targets, self.options).ok()?;
         if self.front.as_ref() != Some(&now.front) {
@@ -136,6 +176,7 @@ impl<'a> Question<'a> {
             .iter()
             .map(|(_, path)| path)
             .chain(&built.attestation)
+            .chain(&remembered.files)
         {
             artifacts.push((path.clone(), planned.store.digest_file(path).ok()?.digest));
         }
@@ -153,17 +194,19 @@ impl<'a> Question<'a> {
             vendored,
             granted: planned.granted_systems.clone(),
             artifacts,
+            present: remembered.present.clone(),
             repeated: Repeated {
                 actions: built.executed + built.cached,
                 attestation: built.attestation.clone(),
                 told,
+                outcome: serde_json::to_value(&remembered.outcome).ok()?,
             },
         })
     }
 }
 
 /// Where the record of a command line is.
-fn record_file(context: &Context, shown: &str) -> PathBuf {
+fn record_file(context: &Context, shown: &str, words: &[String]) -> PathBuf {
     let mut hasher = blake3::Hasher::new();
     let mut add = |text: &str| {
         hasher.update(&(text.len() as u64).to_le_bytes());
@@ -173,7 +216,7 @@ fn record_file(context: &Context, shown: &str) -> PathBuf {
     add(&identity_of(&context.program));
     add(&context.directory.to_string_lossy());
     add(shown);
-    context.arguments.iter().for_each(|argument| add(argument));
+    words.iter().for_each(|word| add(word));
     add("");
     for (name, value) in &context.variables {
         if !VOLATILE.contains(&name.as_str()) {
@@ -220,7 +263,7 @@ impl State {
         let workspace = resolution::load(context)?;
         let rust = toolchains::rust_toolchain(context, store, &workspace.root, targets)?;
         let c = toolchains::c_toolchain(store, &rust)?;
-        let front = front(context, &workspace, &rust, &c, options);
+        let front = front(context, store, &workspace, &rust, &c, options);
         Ok(Self {
             front,
             workspace,
@@ -232,6 +275,7 @@ impl State {
 /// Digest of everything that planning reads besides the content of packages.
 fn front(
     context: &Context,
+    store: &Store,
     workspace: &Workspace,
     rust: &RustToolchain,
     c: &CToolchain,
@@ -266,6 +310,18 @@ fn front(
         match std::fs::read(&file) {
             Ok(bytes) => add(&bytes),
             Err(_) => add(b"unreadable"),
+        }
+    }
+    // Toolchains are digested without clippy, which few need.
+    let clippy = options
+        .clippy
+        .iter()
+        .flat_map(|_| clippy::inputs(rust, workspace));
+    for file in clippy {
+        add(file.as_os_str().as_encoded_bytes());
+        match store.digest_file(&file) {
+            Ok(blob) => add(blob.digest.as_bytes()),
+            Err(_) => add(b"not there"),
         }
     }
     hasher.finalize().to_hex().to_string()
@@ -318,8 +374,14 @@ fn recall(store: &Arc<Store>, file: &Path, state: &State) -> Option<Repeated> {
             .iter()
             .all(|(view, tree)| view.is_still(store, &state.workspace, tree.as_ref()))
     };
-    (same_packages && same_surroundings() && same_vendored() && same_grants() && same_artifacts())
-        .then_some(record.repeated)
+    let all_present = || record.present.iter().all(|path| path.exists());
+    (same_packages
+        && same_surroundings()
+        && same_vendored()
+        && same_grants()
+        && same_artifacts()
+        && all_present())
+    .then_some(record.repeated)
 }
 
 /// Whoever asks whether there is anything to do is told nothing else; the build that follows tells it.

@@ -1,6 +1,6 @@
 //! What checking with clippy takes: its driver out of the toolchain, and its configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::driver::DriverError;
@@ -42,6 +42,20 @@ pub(in crate::driver) fn clippy(
         arguments: arguments.to_vec(),
         configuration,
     })
+}
+
+/// Where what [`clippy`] reads is, or would be.
+pub(in crate::driver) fn inputs(rust: &RustToolchain, workspace: &Workspace) -> BTreeSet<PathBuf> {
+    let mut paths = BTreeSet::from([rust.root.join("bin").join(DRIVER)]);
+    for member in &workspace.members {
+        for directory in workspace.package(member).root().ancestors() {
+            paths.extend(CONFIGURATION.iter().map(|name| directory.join(name)));
+            if directory == workspace.root {
+                break;
+            }
+        }
+    }
+    paths
 }
 
 /// The configuration that counts for the package at `package`, if it is not in the package: what is in there is seen

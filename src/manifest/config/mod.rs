@@ -11,6 +11,7 @@ mod layers;
 mod programs;
 mod settings;
 mod sources;
+mod unknown;
 mod value;
 
 use std::collections::BTreeMap;
@@ -152,6 +153,7 @@ impl Config {
                 "kiln does not override packages by paths: `[patch]` does that, in the manifest or here",
             ));
         }
+        config.warnings.extend(unknown::warnings(&layers));
         config.layers = layers;
         config.check()?;
         Ok(config)

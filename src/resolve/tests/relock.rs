@@ -105,12 +105,12 @@ fn updates_move_what_they_are_told_to() {
         ["a 1.1.0", "b 1.2.0", "c 1.0.0"]
     );
     let precise = |to: Version| Options {
-        precise: Some(Precise::Version {
+        precise: vec![Precise::Version {
             name: PackageName::new("b").unwrap(),
             source: SourceId::default_registry(),
             from: Version::new(1, 0, 0),
             to,
-        }),
+        }],
         ..letting_go(&["b"], &lock, false)
     };
     assert_eq!(
