@@ -109,7 +109,7 @@ name!(
 );
 
 /// The name that cargo gives the default registry; its addresses are put together from it, here and nowhere else.
-const DEFAULT_REGISTRY: &str = "crates-io";
+pub const DEFAULT_REGISTRY: &str = "crates-io";
 
 /// The address of the default registry's sparse index, with a slash at the end.
 pub fn default_sparse_index() -> String {

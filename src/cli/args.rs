@@ -305,44 +305,6 @@ pub struct FetchArgs {
     pub target: Vec<String>,
 }
 
-/// Flags of `install`.
-#[derive(Debug, Clone, Args)]
-pub struct InstallArgs {
-    /// The crate, with a version if it matters: `ripgrep`, `ripgrep@15.1.0`
-    #[arg(value_name = "CRATE[@VERSION]")]
-    pub krate: String,
-    /// Where programs go: `<DIR>/bin` (default: cargo's)
-    #[arg(long, value_name = "DIR")]
-    pub root: Option<PathBuf>,
-    /// The version, if it is not part of the name
-    #[arg(long, value_name = "VERSION", visible_alias = "vers")]
-    pub version: Option<String>,
-    /// Overwrite programs that something else installed
-    #[arg(short, long)]
-    pub force: bool,
-    /// Only this program
-    #[arg(long, value_name = "NAME")]
-    pub bin: Vec<String>,
-    /// Build without optimisations: the `dev` profile
-    #[arg(long, conflicts_with = "profile")]
-    pub debug: bool,
-    /// Build with this profile
-    #[arg(long, value_name = "NAME")]
-    pub profile: Option<String>,
-    /// Which features.
-    #[command(flatten)]
-    pub features: FeatureArgs,
-    /// Build for this target triple
-    #[arg(long, value_name = "TRIPLE")]
-    pub target: Option<String>,
-    /// How many jobs run at once
-    #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
-    pub jobs: Option<String>,
-    /// What is promised.
-    #[command(flatten)]
-    pub hermetic: HermeticArgs,
-}
-
 /// `cache`
 #[derive(Debug, Clone, Args)]
 pub struct CacheArgs {

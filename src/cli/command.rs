@@ -3,11 +3,12 @@
 use clap::{Parser, Subcommand};
 
 use crate::cli::args::{
-    BenchArgs, BuildArgs, CacheArgs, ClippyArgs, DocArgs, FetchArgs, GlobalArgs, InstallArgs,
-    PlanArgs, RunArgs, TestArgs,
+    BenchArgs, BuildArgs, CacheArgs, ClippyArgs, DocArgs, FetchArgs, GlobalArgs, PlanArgs, RunArgs,
+    TestArgs,
 };
 use crate::cli::clean::CleanArgs;
 use crate::cli::explain::ExplainArgs;
+use crate::cli::install::InstallArgs;
 use crate::cli::locate::{LocateProjectArgs, PkgidArgs};
 use crate::cli::metadata::MetadataArgs;
 use crate::cli::package::PackagingArgs;
@@ -64,7 +65,7 @@ pub(super) enum Command {
     GenerateLockfile(GenerateLockfileArgs),
     /// Choose versions in Cargo.lock anew
     Update(UpdateArgs),
-    /// Build a crate of the registry with the lock that it ships, and install its programs
+    /// Build a crate with the lock that it ships, and install its programs
     Install(InstallArgs),
     /// Print the packages of the workspace and what they depend on, as JSON
     Metadata(MetadataArgs),

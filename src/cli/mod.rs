@@ -34,6 +34,7 @@ mod doctor;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod explain;
 mod fetching;
+#[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod install;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod locate;
@@ -434,15 +435,20 @@ impl Command {
 
     /// Whether the command promises a hermetic build.
     fn is_hermetic(&self) -> bool {
-        matches!(self, Command::Install(_))
-            || self
+        match self {
+            Command::Install(arguments) => arguments.hermetic.hermetic,
+            _ => self
                 .compile()
-                .is_some_and(|(_, hermetic)| hermetic.hermetic)
+                .is_some_and(|(_, hermetic)| hermetic.hermetic),
+        }
     }
 
     /// `--toolchain`
     fn toolchain(&self) -> Option<String> {
-        self.compile()?.0.toolchain.clone()
+        match self {
+            Command::Install(arguments) => arguments.toolchain.clone(),
+            _ => self.compile()?.0.toolchain.clone(),
+        }
     }
 
     /// `--ignore-rust-version`
@@ -450,6 +456,7 @@ impl Command {
         match self {
             Command::Update(arguments) => return arguments.ignore_rust_version,
             Command::GenerateLockfile(arguments) => return arguments.ignore_rust_version,
+            Command::Install(arguments) => return arguments.ignore_rust_version,
             _ => {}
         }
         self.compile()

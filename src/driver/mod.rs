@@ -20,6 +20,7 @@ pub mod explaining;
 mod files;
 mod inputs;
 pub mod install;
+pub mod installed;
 pub mod packaging;
 pub mod planned;
 pub mod planning;
@@ -86,6 +87,8 @@ impl Context {
 pub enum LockMode {
     /// It is made or repaired where that is needed.
     Update,
+    /// It counts as far as it fits; what is made or repaired is for this build only, and is not written.
+    Keep,
     /// `--locked`, `--frozen`, `--hermetic`: it must be there and fit. The flag is what to name in the error.
     Demand(&'static str),
 }

@@ -113,11 +113,15 @@ pub fn regenerate(
     let lock_text = match Lock::rewrite(&resolve, &workspace, before) {
         None => previous.map(|(_, text)| text).unwrap_or_default(),
         Some(text) => {
-            super::files::write(&path, text.as_bytes()).map_err(|source| DriverError::File {
-                path: path.clone(),
-                verb: "written",
-                source,
-            })?;
+            if context.lock != LockMode::Keep {
+                super::files::write(&path, text.as_bytes()).map_err(|source| {
+                    DriverError::File {
+                        path: path.clone(),
+                        verb: "written",
+                        source,
+                    }
+                })?;
+            }
             super::changes::tell_of_changes(
                 &workspace,
                 located.as_ref(),

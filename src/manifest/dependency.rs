@@ -11,7 +11,8 @@ use super::paths::normalize;
 use super::read::ManifestContext;
 use super::source_text::{SourceTextError, git_source, parse_url, registry_from_index};
 use crate::package::{
-    Dependency, DependencyKind, FeatureName, GitReference, PackageName, SourceId, SourceKind,
+    DEFAULT_REGISTRY, Dependency, DependencyKind, FeatureName, GitReference, PackageName, SourceId,
+    SourceKind,
 };
 
 /// What lowering a dependency needs to know of the manifest that it stands in.
@@ -22,9 +23,6 @@ pub(super) struct Surroundings<'a> {
     /// The source of the package.
     pub(super) source: &'a SourceId,
 }
-
-/// The name of the default registry in `registry = "…"` and `[patch.…]`.
-pub(super) const DEFAULT_REGISTRY: &str = "crates-io";
 
 impl Surroundings<'_> {
     /// The dependency under the key `name`.

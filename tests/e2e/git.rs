@@ -11,13 +11,13 @@ use crate::registry::{Reply, Server};
 use crate::support::{Workspace, directory, manifest, store};
 
 /// A repository on disk.
-struct Repository {
+pub(crate) struct Repository {
     directory: PathBuf,
     _parent: Option<tempfile::TempDir>,
 }
 
 impl Repository {
-    fn new(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
         let parent = directory();
         let mut repository = Self::at(&parent.path().join("repository"), files);
         repository._parent = Some(parent);
@@ -68,7 +68,7 @@ impl Repository {
     }
 
     /// Writes `files` and commits everything; gives the commit.
-    fn commit(&self, files: &[(&str, &str)]) -> String {
+    pub(crate) fn commit(&self, files: &[(&str, &str)]) -> String {
         self.write(files);
         self.git(&["add", "-A"]);
         self.git(&["commit", "-q", "--allow-empty", "-m", "x"]);
@@ -96,7 +96,7 @@ impl Repository {
         self.git_with(&["hash-object", "-w", "--stdin"], text.as_bytes())
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("file://{}", self.directory.display())
     }
 }

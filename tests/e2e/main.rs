@@ -23,6 +23,7 @@ mod errors;
 mod flags;
 mod git;
 mod hostile;
+mod install;
 mod locks;
 mod messages;
 mod overrides;

@@ -6,10 +6,7 @@ use std::path::PathBuf;
 use super::layers::Layers;
 use super::{Config, ConfigError};
 use crate::manifest::source_text::{git_source, registry_from_index};
-use crate::package::{GitReference, SourceId};
-
-/// The name of the default registry in configuration.
-const DEFAULT_REGISTRY: &str = "crates-io";
+use crate::package::{DEFAULT_REGISTRY, GitReference, SourceId};
 
 /// The one credential provider that runs no program of its own.
 const TOKEN_PROVIDER: &str = "cargo:token";

@@ -5,7 +5,7 @@ mod approval;
 mod diff;
 mod grants;
 mod incidents;
-mod registry;
+pub(crate) mod registry;
 mod repository;
 mod suggest;
 mod variables;

@@ -10,19 +10,19 @@ use crate::support::{Kiln, Workspace, directory};
 
 /// One version of a crate.
 #[derive(Clone, Default)]
-pub(super) struct Crate {
-    pub(super) name: &'static str,
-    pub(super) version: &'static str,
+pub(crate) struct Crate {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
     /// What its manifest says after `[package]`, which has name, version and edition.
-    pub(super) manifest: String,
-    pub(super) files: Vec<(&'static str, String)>,
+    pub(crate) manifest: String,
+    pub(crate) files: Vec<(&'static str, String)>,
     /// Names and kinds (`normal`, `build`) of what it depends on, any version.
-    pub(super) dependencies: Vec<(&'static str, &'static str)>,
-    pub(super) yanked: bool,
+    pub(crate) dependencies: Vec<(&'static str, &'static str)>,
+    pub(crate) yanked: bool,
 }
 
 impl Crate {
-    pub(super) fn new(name: &'static str, version: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str, version: &'static str) -> Self {
         Self {
             name,
             version,
@@ -31,18 +31,18 @@ impl Crate {
         .file("src/lib.rs", "pub fn text() -> &'static str { \"good\" }\n")
     }
 
-    pub(super) fn file(mut self, path: &'static str, text: &str) -> Self {
+    pub(crate) fn file(mut self, path: &'static str, text: &str) -> Self {
         self.files.retain(|(known, _)| *known != path);
         self.files.push((path, text.to_owned()));
         self
     }
 
-    pub(super) fn manifest(mut self, text: &str) -> Self {
+    pub(crate) fn manifest(mut self, text: &str) -> Self {
         text.clone_into(&mut self.manifest);
         self
     }
 
-    pub(super) fn needs(mut self, name: &'static str, kind: &'static str) -> Self {
+    pub(crate) fn needs(mut self, name: &'static str, kind: &'static str) -> Self {
         self.dependencies.push((name, kind));
         self
     }
@@ -100,13 +100,13 @@ fn index_path(name: &str) -> String {
 }
 
 /// The registry, which can be given other crates while it runs.
-pub(super) struct Registry {
+pub(crate) struct Registry {
     server: Arc<Server>,
     crates: Arc<Mutex<Vec<Crate>>>,
 }
 
 impl Registry {
-    pub(super) fn new(crates: &[Crate]) -> Self {
+    pub(crate) fn new(crates: &[Crate]) -> Self {
         let crates = Arc::new(Mutex::new(crates.to_vec()));
         let shared = crates.clone();
         let server = Server::start(move |server, request, _| {
@@ -136,12 +136,12 @@ impl Registry {
     }
 
     /// Somebody publishes, yanks or replaces.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Vec<Crate>)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Vec<Crate>)) {
         change(&mut self.crates.lock().expect("no panic"));
     }
 
     /// A program that depends on these crates, any version of each.
-    pub(super) fn workspace(&self, name: &str, needs: &[&str], main: &str) -> UserOf {
+    pub(crate) fn workspace(&self, name: &str, needs: &[&str], main: &str) -> UserOf {
         let workspace = Workspace::new(&[
             (".cargo/config.toml", &self.config()),
             ("src/main.rs", main),
@@ -166,9 +166,9 @@ impl Registry {
 }
 
 /// Somebody whose program is built from the registry, with a home and a store of his own.
-pub(super) struct UserOf {
-    pub(super) workspace: Workspace,
-    pub(super) home: tempfile::TempDir,
+pub(crate) struct UserOf {
+    pub(crate) workspace: Workspace,
+    pub(crate) home: tempfile::TempDir,
 }
 
 impl UserOf {
@@ -180,27 +180,27 @@ impl UserOf {
             .env("RUSTUP_HOME", rustup.unwrap_or_default())
     }
 
-    pub(super) fn kiln<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Kiln {
+    pub(crate) fn kiln<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Kiln {
         self.with_home(self.workspace.kiln(arguments))
             .env("KILN_HOME", self.home.path().join("store"))
     }
 
-    pub(super) fn cargo<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Kiln {
+    pub(crate) fn cargo<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Kiln {
         self.with_home(self.workspace.cargo(arguments))
     }
 
-    pub(super) fn text(&self, path: &str) -> String {
+    pub(crate) fn text(&self, path: &str) -> String {
         String::from_utf8(self.workspace.read(path)).expect("UTF-8")
     }
 }
 
 /// What the program is called in JSON.
-pub(super) fn json(text: &str) -> serde_json::Value {
+pub(crate) fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 /// Things by a key of each.
-pub(super) fn by<'a>(
+pub(crate) fn by<'a>(
     list: &'a serde_json::Value,
     key: &str,
 ) -> BTreeMap<&'a str, &'a serde_json::Value> {
