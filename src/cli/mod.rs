@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser as _;
+use clap::error::{ContextKind, ContextValue};
 
 use crate::cli::args::{ColorChoice, CompileArgs, GlobalArgs, HermeticArgs};
 use crate::cli::command::{Cli, Command};
@@ -31,6 +32,7 @@ mod command;
 mod compile;
 mod doc;
 mod doctor;
+mod elsewhere;
 #[expect(unreachable_pub, reason = "clap derives on plain types")]
 mod explain;
 mod fetching;
@@ -87,7 +89,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (toolchain, arguments) = split_toolchain(arguments);
     let variables = environment();
     let expanded = alias::expand(arguments, &variables, |overrides, variables| {
-        configuration(false, overrides, variables)
+        configuration(ConfiguredFrom::Here, overrides, variables)
     });
     let (arguments, warnings) = match expanded {
         Ok(expanded) => (expanded.arguments, expanded.warnings),
@@ -104,6 +106,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                     given.iter().any(|argument| version::is_verbose(argument)),
                 );
             }
+            if let Some(ContextValue::String(command)) = error.get(ContextKind::InvalidSubcommand)
+                && let Some(help) = elsewhere::instead(command)
+            {
+                let error = DriverError::Request {
+                    message: format!("kiln has no command `{command}`"),
+                    help: Some(help),
+                };
+                shell(&GlobalArgs::default(), None, &variables).report(&error.report());
+                return ExitCode::from(FAILURE);
+            }
             let _ = error.print();
             return if error.use_stderr() {
                 ExitCode::from(USAGE)
@@ -115,8 +127,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Command::Version = cli.command {
         return version::version(cli.global.verbose > 0);
     }
-    let is_install = matches!(cli.command, Command::Install(_));
-    let config = configuration(is_install, &cli.global.config, &variables);
+    let start = cli.command.configured_from();
+    let config = configuration(start, &cli.global.config, &variables);
     let shell = shell(
         &cli.global,
         config.as_ref().map(|config| &config.terminal).ok(),
@@ -203,18 +215,29 @@ fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Reads cargo's configuration. What `install` builds is not the user's workspace, and what happens to lie around where
-/// the user is has no say in it: then only cargo's home counts.
+/// Where the search for configuration begins, which goes upwards and ends at cargo's home.
+enum ConfiguredFrom {
+    /// Where the user is.
+    Here,
+    /// In this directory.
+    Directory(PathBuf),
+    /// At cargo's home: what is built is not the user's workspace, and what happens to lie around where he is has no say
+    /// in it.
+    Home,
+}
+
+/// Reads cargo's configuration.
 fn configuration(
-    is_install: bool,
+    from: ConfiguredFrom,
     overrides: &[String],
     variables: &BTreeMap<String, String>,
 ) -> Result<Config, DriverError> {
     let directory = working_directory()?;
     let home = crate::driver::cargo_home(variables).map(|home| directory.join(home));
-    let start = match &home {
-        Some(home) if is_install => home.clone(),
-        _ => directory,
+    let start = match (from, &home) {
+        (ConfiguredFrom::Home, Some(home)) => home.clone(),
+        (ConfiguredFrom::Directory(start), _) => directory.join(start),
+        (ConfiguredFrom::Here | ConfiguredFrom::Home, _) => directory,
     };
     Ok(Config::load(&ConfigInputs {
         start,
@@ -430,6 +453,17 @@ impl Command {
             }
             Command::Plan(arguments) => Some((&arguments.build.compile, &arguments.build.hermetic)),
             _ => None,
+        }
+    }
+
+    /// Where the configuration that counts begins.
+    fn configured_from(&self) -> ConfiguredFrom {
+        match self {
+            Command::Install(arguments) => match &arguments.path {
+                Some(path) => ConfiguredFrom::Directory(path.clone()),
+                None => ConfiguredFrom::Home,
+            },
+            _ => ConfiguredFrom::Here,
         }
     }
 

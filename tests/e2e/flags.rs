@@ -146,3 +146,21 @@ fn each_unit_gets_cargos_flags() {
         assert_eq!(ours, theirs, "{configuration} {arguments:?} {variables:?}");
     }
 }
+
+#[test]
+fn commands_of_cargos_that_kiln_has_not_are_known() {
+    let workspace = Workspace::new(&[("Cargo.toml", &manifest("elsewhere", ""))]);
+    for (command, help) in [
+        ("add", "use `cargo add`"),
+        ("publish", "kiln package"),
+        ("rustdoc", "kiln doc"),
+        ("fix", "without a sandbox"),
+    ] {
+        let run = workspace.kiln([command, "--flag", "word"]).run();
+        assert_eq!(run.code, Some(101), "{run}");
+        run.says(&[&format!("kiln has no command `{command}`"), "help:", help]);
+    }
+    let run = workspace.kiln(["biuld"]).run();
+    assert_eq!(run.code, Some(1), "{run}");
+    run.says(&["unrecognized subcommand", "'build'"]);
+}

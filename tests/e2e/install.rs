@@ -317,3 +317,39 @@ fn directories_and_repositories_are_sources() {
     assert_eq!(workspace.run("ours/bin/one"), "newer\n");
     assert!(list(&workspace, "ours").contains(&commit));
 }
+
+/// What lies around where the user is has no say in what a stranger's crate is built with.
+#[test]
+fn configuration_counts_where_the_package_is() {
+    let says = "fn main() { println!(\"{}\", cfg!(configured)); }\n";
+    let config = "[build]\nrustflags = [\"--cfg\", \"configured\"]\n";
+    let workspace = Workspace::new(&[
+        (
+            "own/Cargo.toml",
+            &manifest("own", "[lints.rust]\nunexpected_cfgs = \"allow\"\n"),
+        ),
+        ("own/src/main.rs", says),
+        ("own/.cargo/config.toml", config),
+        ("around/.cargo/config.toml", config),
+    ]);
+    let repository = Repository::new(&[
+        (
+            "Cargo.toml",
+            &manifest("theirs", "[lints.rust]\nunexpected_cfgs = \"allow\"\n"),
+        ),
+        ("src/main.rs", says),
+        (".cargo/config.toml", config),
+    ]);
+    let around = workspace.root().join("around");
+    for program in [env!("CARGO_BIN_EXE_kiln"), "cargo"] {
+        let install = |arguments: &[&str]| {
+            let all = ["install", "--root", "../r", "--force"];
+            let all = all.into_iter().chain(arguments.iter().copied());
+            crate::support::Kiln::new(&around, program, all).ok();
+        };
+        install(&["--path", "../own"]);
+        assert_eq!(workspace.run("r/bin/own"), "true\n", "{program}");
+        install(&["--git", &repository.url()]);
+        assert_eq!(workspace.run("r/bin/theirs"), "false\n", "{program}");
+    }
+}
