@@ -213,15 +213,9 @@ pub enum IsolationChoice {
     Landlock,
 }
 
-/// Flags of `build` and `check`.
+/// Flags of every command that compiles.
 #[derive(Debug, Clone, Default, Args)]
-pub struct BuildArgs {
-    /// Which packages.
-    #[command(flatten)]
-    pub packages: PackageArgs,
-    /// Which targets.
-    #[command(flatten)]
-    pub targets: TargetArgs,
+pub struct CommonArgs {
     /// Which features.
     #[command(flatten)]
     pub features: FeatureArgs,
@@ -235,13 +229,27 @@ pub struct BuildArgs {
     /// json-diagnostic-rendered-ansi, json-render-diagnostics
     #[arg(long, value_name = "FORMAT")]
     pub message_format: Vec<String>,
+    /// What kiln does not do.
+    #[command(flatten)]
+    pub refused: RefusedArgs,
+}
+
+/// Flags of `build` and `check`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct BuildArgs {
+    /// Which packages.
+    #[command(flatten)]
+    pub packages: PackageArgs,
+    /// Which targets.
+    #[command(flatten)]
+    pub targets: TargetArgs,
+    /// What all that compiles has in common.
+    #[command(flatten)]
+    pub common: CommonArgs,
     /// Trace every compilation and build script, keep what each used beside its result, and compare that with what was
     /// declared
     #[arg(long, help_heading = "Hermeticity")]
     pub audit: bool,
-    /// What kiln does not do.
-    #[command(flatten)]
-    pub refused: RefusedArgs,
 }
 
 /// Flags of `plan`.

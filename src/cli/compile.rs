@@ -66,8 +66,8 @@ impl<'a> Compilation<'a> {
         request: BuildRequest,
     ) -> Result<Self, DriverError> {
         let started = Instant::now();
-        let format = message_format(&arguments.message_format)?;
-        let isolation = isolation(&arguments.hermetic)?;
+        let format = message_format(&arguments.common.message_format)?;
+        let isolation = isolation(&arguments.common.hermetic)?;
         let store = Arc::new(Store::open(&context.home)?);
         let options = PlanOptions {
             layout: layout(context, shell, isolation)?,
@@ -75,7 +75,7 @@ impl<'a> Compilation<'a> {
             isolation,
             caps_lints: false,
             policy: PolicyFrom::Workspace,
-            mode: BuildMode::of(arguments.hermetic.hermetic),
+            mode: BuildMode::of(arguments.common.hermetic.hermetic),
             tests: None,
             clippy: None,
             private_items: false,
@@ -170,12 +170,15 @@ impl<'a> Compilation<'a> {
 
     /// Builds what was lowered.
     pub(super) fn build(&self, lowered: Lowered) -> Result<Compiled, DriverError> {
-        let jobs = jobs(self.context, self.arguments.compile.work.jobs.as_deref())?;
+        let jobs = jobs(
+            self.context,
+            self.arguments.common.compile.work.jobs.as_deref(),
+        )?;
         let planned = self.plan(lowered)?;
         let target = target_directory(
             self.context,
             planned.workspace(),
-            self.arguments.compile.work.target_dir.as_deref(),
+            self.arguments.common.compile.work.target_dir.as_deref(),
         );
         let destination = target.join("kiln");
         prepare_target(&target)?;
@@ -187,7 +190,7 @@ impl<'a> Compilation<'a> {
             &driver_build::BuildOptions {
                 destination: destination.clone(),
                 jobs,
-                keep_going: self.arguments.compile.work.keep_going,
+                keep_going: self.arguments.common.compile.work.keep_going,
                 isolation: self.isolation,
                 hermetic: self.is_hermetic(),
                 audit: self.arguments.audit,
@@ -223,7 +226,7 @@ impl<'a> Compilation<'a> {
     }
 
     fn is_hermetic(&self) -> bool {
-        self.arguments.hermetic.hermetic
+        self.arguments.common.hermetic.hermetic
     }
 
     /// Says what came of an audit.
@@ -297,7 +300,7 @@ pub(super) fn request(
     arguments: &BuildArgs,
     intent: Intent,
 ) -> Result<BuildRequest, DriverError> {
-    if let Some((flag, help)) = arguments.refused.first() {
+    if let Some((flag, help)) = arguments.common.refused.first() {
         return Err(unsupported(&flag, help));
     }
     let targets = &arguments.targets;
@@ -320,16 +323,21 @@ pub(super) fn request(
         tests: names(targets.tests, &targets.test),
         benches: names(targets.benches, &targets.bench),
     };
-    request.features = features(&arguments.features);
-    request.profile = match (arguments.compile.release, &arguments.compile.profile) {
+    request.features = features(&arguments.common.features);
+    request.profile = match (
+        arguments.common.compile.release,
+        &arguments.common.compile.profile,
+    ) {
         (true, _) => Some("release".to_owned()),
         (false, profile) => profile.clone(),
     };
     if matches!(intent, Intent::Check { .. }) && request.profile.as_deref() == Some("test") {
         request.intent = Intent::Check { test: true };
     }
-    request.platforms.clone_from(&arguments.compile.work.target);
-    request.ignore_rust_version = arguments.compile.ignore_rust_version;
+    request
+        .platforms
+        .clone_from(&arguments.common.compile.work.target);
+    request.ignore_rust_version = arguments.common.compile.ignore_rust_version;
     configure(context, &mut request);
     Ok(request)
 }
@@ -510,7 +518,7 @@ fn parameters(arguments: &BuildArgs, request: &BuildRequest) -> serde_json::Valu
         "noDefaultFeatures": request.features.no_default_features,
         "profile": request.profile_name(),
         "targets": request.platforms,
-        "messageFormat": arguments.message_format,
+        "messageFormat": arguments.common.message_format,
         "configuredProfiles": request.config_profiles,
         "targetSelection": {
             "allTargets": request.targets.all_targets,

@@ -36,7 +36,7 @@ pub(super) fn explain(
     let planned = compilation.plan(compilation.lower()?)?;
     let options = ExplainOptions {
         isolation: compilation.options.isolation,
-        hermetic: arguments.build.hermetic.hermetic,
+        hermetic: arguments.build.common.hermetic.hermetic,
     };
     for (index, explained) in explaining::explain(&planned, &arguments.unit, options)?
         .into_iter()

@@ -440,18 +440,30 @@ impl Command {
     fn compile(&self) -> Option<(&CompileArgs, &HermeticArgs)> {
         match self {
             Command::Build(arguments) | Command::Check(arguments) => {
-                Some((&arguments.compile, &arguments.hermetic))
+                Some((&arguments.common.compile, &arguments.common.hermetic))
             }
-            Command::Run(arguments) => Some((&arguments.compile, &arguments.hermetic)),
-            Command::Doc(arguments) => Some((&arguments.compile, &arguments.hermetic)),
-            Command::Clippy(arguments) => {
-                Some((&arguments.build.compile, &arguments.build.hermetic))
+            Command::Run(arguments) => {
+                Some((&arguments.common.compile, &arguments.common.hermetic))
             }
-            Command::Test(arguments) => Some((&arguments.build.compile, &arguments.build.hermetic)),
-            Command::Bench(arguments) => {
-                Some((&arguments.build.compile, &arguments.build.hermetic))
+            Command::Doc(arguments) => {
+                Some((&arguments.common.compile, &arguments.common.hermetic))
             }
-            Command::Plan(arguments) => Some((&arguments.build.compile, &arguments.build.hermetic)),
+            Command::Clippy(arguments) => Some((
+                &arguments.build.common.compile,
+                &arguments.build.common.hermetic,
+            )),
+            Command::Test(arguments) => Some((
+                &arguments.build.common.compile,
+                &arguments.build.common.hermetic,
+            )),
+            Command::Bench(arguments) => Some((
+                &arguments.build.common.compile,
+                &arguments.build.common.hermetic,
+            )),
+            Command::Plan(arguments) => Some((
+                &arguments.build.common.compile,
+                &arguments.build.common.hermetic,
+            )),
             _ => None,
         }
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::cli::args::{
-    BuildArgs, CompileArgs, FeatureArgs, HermeticArgs, IsolationChoice, PackageArgs, WorkArgs,
+    BuildArgs, CommonArgs, CompileArgs, FeatureArgs, HermeticArgs, IsolationChoice, PackageArgs,
+    WorkArgs,
 };
 use crate::cli::compile::{Compilation, prepare_target, request, unsupported};
 use crate::cli::report::FetchView;
@@ -232,17 +233,20 @@ impl<'a> Making<'a> {
                 ..context.clone()
             };
             let arguments = BuildArgs {
-                features: self.arguments.features.clone(),
-                compile: CompileArgs {
-                    work: WorkArgs {
-                        target_dir: Some(target.clone()),
-                        ..self.arguments.work.clone()
+                common: CommonArgs {
+                    features: self.arguments.features.clone(),
+                    compile: CompileArgs {
+                        work: WorkArgs {
+                            target_dir: Some(target.clone()),
+                            ..self.arguments.work.clone()
+                        },
+                        ..CompileArgs::default()
                     },
-                    ..CompileArgs::default()
-                },
-                hermetic: HermeticArgs {
-                    isolation: self.arguments.isolation,
-                    ..HermeticArgs::default()
+                    hermetic: HermeticArgs {
+                        isolation: self.arguments.isolation,
+                        ..HermeticArgs::default()
+                    },
+                    ..CommonArgs::default()
                 },
                 ..BuildArgs::default()
             };

@@ -306,7 +306,7 @@ fn suggest(
     let interrupted = interruption()?;
     let options = SuggestOptions {
         plan: &compilation.options,
-        jobs: jobs(context, arguments.build.compile.work.jobs.as_deref())?,
+        jobs: jobs(context, arguments.build.common.compile.work.jobs.as_deref())?,
         isolation: compilation.isolation,
         interrupted: &interrupted,
     };

@@ -112,7 +112,7 @@ pub(super) fn bench(
     shell: &Shell,
     arguments: &BenchArgs,
 ) -> Result<ExitCode, DriverError> {
-    if arguments.build.compile.release {
+    if arguments.build.common.compile.release {
         return Err(unsupported(
             "--release",
             "the `bench` profile is an optimised one; name another with `--profile`",
@@ -136,7 +136,7 @@ pub(super) fn bench(
 
 impl Kind<'_> {
     fn request(&self, context: &Context) -> Result<BuildRequest, DriverError> {
-        if self.build.compile.work.keep_going {
+        if self.build.common.compile.work.keep_going {
             return Err(unsupported(
                 "--keep-going",
                 "to run as many tests as possible, use `--no-fail-fast`",
@@ -205,7 +205,7 @@ impl Kind<'_> {
             &mut view,
             &TestOptions {
                 isolation,
-                hermetic: self.build.hermetic.hermetic,
+                hermetic: self.build.common.hermetic.hermetic,
                 interrupted: &compiled.interrupted,
             },
         )?;

@@ -4,9 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use super::{
-    BuildArgs, CompileArgs, FeatureArgs, HermeticArgs, PackageArgs, RefusedArgs, TargetArgs,
-};
+use super::{BuildArgs, CommonArgs, PackageArgs, TargetArgs};
 
 /// Flags of `run`.
 #[derive(Debug, Clone, Args)]
@@ -20,21 +18,9 @@ pub struct RunArgs {
     /// This example
     #[arg(long, value_name = "NAME", help_heading = "Targets")]
     pub example: Vec<String>,
-    /// Which features.
+    /// What all that compiles has in common.
     #[command(flatten)]
-    pub features: FeatureArgs,
-    /// How it is compiled.
-    #[command(flatten)]
-    pub compile: CompileArgs,
-    /// What is promised.
-    #[command(flatten)]
-    pub hermetic: HermeticArgs,
-    /// How diagnostics are printed (see `build`)
-    #[arg(long, value_name = "FORMAT")]
-    pub message_format: Vec<String>,
-    /// What kiln does not do.
-    #[command(flatten)]
-    pub refused: RefusedArgs,
+    pub common: CommonArgs,
     /// Arguments for the program
     #[arg(value_name = "ARGS", trailing_var_arg = true)]
     pub arguments: Vec<OsString>,
@@ -54,11 +40,7 @@ impl RunArgs {
                 example: self.example.clone(),
                 ..TargetArgs::default()
             },
-            features: self.features.clone(),
-            compile: self.compile.clone(),
-            hermetic: self.hermetic.clone(),
-            message_format: self.message_format.clone(),
-            refused: self.refused.clone(),
+            common: self.common.clone(),
         }
     }
 }
@@ -142,21 +124,9 @@ pub struct DocArgs {
     /// This example
     #[arg(long, value_name = "NAME", help_heading = "Targets")]
     pub example: Vec<String>,
-    /// Which features.
+    /// What all that compiles has in common.
     #[command(flatten)]
-    pub features: FeatureArgs,
-    /// How it is compiled.
-    #[command(flatten)]
-    pub compile: CompileArgs,
-    /// What is promised.
-    #[command(flatten)]
-    pub hermetic: HermeticArgs,
-    /// How diagnostics are printed (see `build`)
-    #[arg(long, value_name = "FORMAT")]
-    pub message_format: Vec<String>,
-    /// What kiln does not do.
-    #[command(flatten)]
-    pub refused: RefusedArgs,
+    pub common: CommonArgs,
 }
 
 impl DocArgs {
@@ -173,11 +143,7 @@ impl DocArgs {
                 example: self.example.clone(),
                 ..TargetArgs::default()
             },
-            features: self.features.clone(),
-            compile: self.compile.clone(),
-            hermetic: self.hermetic.clone(),
-            message_format: self.message_format.clone(),
-            refused: self.refused.clone(),
+            common: self.common.clone(),
         }
     }
 }
