@@ -463,8 +463,10 @@ mod tests {
             (ABI::V1, EPERM, EPERM),
             (ABI::V2, EPERM, EPERM),
             (ABI::V3, EPERM, ALLOW),
+            (ABI::V4, EPERM, ALLOW),
             (ABI::V5, EPERM, ALLOW),
             (ABI::V6, ALLOW, ALLOW),
+            (ABI::V7, ALLOW, ALLOW),
             (ABI::V9, ALLOW, ALLOW),
         ] {
             let filter = f.beside_landlock(abi);
@@ -508,7 +510,7 @@ mod tests {
         ] {
             assert_eq!(run(&f.allow, X86_64, nr, args), expected, "{what}");
             if [41, 42, 434].contains(&nr) {
-                for abi in [ABI::V1, ABI::V3, ABI::V6, ABI::V9] {
+                for abi in [ABI::V1, ABI::V3, ABI::V4, ABI::V6, ABI::V7, ABI::V9] {
                     let answer = run(f.beside_landlock(abi), X86_64, nr, args);
                     assert_eq!(answer, EPERM, "{what}, {abi}");
                 }

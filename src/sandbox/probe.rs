@@ -112,16 +112,57 @@ fn everything(abi: ABI) -> Result<(), SandboxError> {
     })
 }
 
+/// What later kernels let Landlock hold in, the ABI and the kernel that it came with, and what stands in for it here.
+const LATER: [(ABI, &str, &str, &str); 6] = [
+    (
+        ABI::V2,
+        "5.19",
+        "moving files between directories",
+        "none can be moved",
+    ),
+    (
+        ABI::V3,
+        "6.2",
+        "truncating files",
+        "the filter refuses to truncate by path, or what is open for reading",
+    ),
+    (ABI::V4, "6.7", "TCP", "the filter alone refuses sockets"),
+    (
+        ABI::V5,
+        "6.10",
+        "talking to devices",
+        "the filter alone refuses `ioctl`",
+    ),
+    (
+        ABI::V6,
+        "6.12",
+        "signals and abstract sockets",
+        "under Landlock isolation sending any signal is forbidden, and the filter alone refuses sockets",
+    ),
+    (
+        ABI::V7,
+        "6.15",
+        "what its supervisor denies itself, out of the kernel's log",
+        "it is logged",
+    ),
+];
+
+/// What `abi` does not have yet.
+fn lacks(abi: ABI) -> Option<String> {
+    let missing: Vec<String> = LATER
+        .iter()
+        .filter(|(since, ..)| abi < *since)
+        .map(|(since, kernel, what, instead)| {
+            format!("{what} (ABI {since}, Linux {kernel}): without it, {instead}")
+        })
+        .collect();
+    (!missing.is_empty())
+        .then(|| format!("a later kernel's Landlock holds in {}", missing.join("; ")))
+}
+
 fn landlock() -> LayerProbe {
     let abi = ruleset::kernel_abi();
-    let advice = match &abi {
-        Ok(abi) if *abi < ABI::V6 => Some(
-            "a kernel with Landlock ABI 6 (Linux 6.12) holds signals in: without it, sending any is forbidden under \
-             Landlock isolation"
-                .to_owned(),
-        ),
-        _ => None,
-    };
+    let advice = abi.as_ref().ok().and_then(|abi| lacks(*abi));
     LayerProbe {
         layer: Layer::Landlock,
         found: abi.and_then(|abi| {
@@ -178,6 +219,24 @@ mod tests {
     fn an_old_landlock_is_not_everything() {
         assert!(everything(ABI::V5).is_err());
         assert!(everything(ABI::V6).is_ok());
+    }
+
+    #[test]
+    fn what_an_old_landlock_lacks_is_named() {
+        for (abi, named, not_named) in [
+            (ABI::V1, "moving files", "no such thing"),
+            (ABI::V2, "truncating", "moving files"),
+            (ABI::V3, "TCP", "truncating"),
+            (ABI::V4, "devices", "TCP"),
+            (ABI::V5, "signals", "devices"),
+            (ABI::V6, "log", "signals"),
+        ] {
+            let said = lacks(abi).unwrap();
+            assert!(said.contains(named), "{abi}: {said}");
+            assert!(!said.contains(not_named), "{abi}: {said}");
+        }
+        assert_eq!(lacks(ABI::V7), None);
+        assert_eq!(lacks(NEWEST_ABI), None);
     }
 
     #[test]

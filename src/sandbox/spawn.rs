@@ -785,7 +785,15 @@ mod tests {
     #[test]
     fn older_kernels_are_confined_too() {
         let newest = ruleset::kernel_abi().unwrap();
-        for abi in [ABI::V1, ABI::V2, ABI::V3, ABI::V5, ABI::V6] {
+        for abi in [
+            ABI::V1,
+            ABI::V2,
+            ABI::V3,
+            ABI::V4,
+            ABI::V5,
+            ABI::V6,
+            ABI::V7,
+        ] {
             if abi > newest {
                 continue;
             }

@@ -447,6 +447,85 @@ fn isolation_can_be_required() {
     run.says(&["Landlock + seccomp isolation"]);
 }
 
+/// Runs `kiln` behind a filter of system calls as containers and distributions have them, which answers EPERM to `calls`
+/// (those with a mask only where the first argument has that bit) and hides `clone3`.
+fn behind_a_filter(kiln: crate::support::Kiln, calls: &[(i64, Option<u64>)]) -> Run {
+    use seccompiler::{
+        SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    };
+    let compile = |rules, answer| -> seccompiler::BpfProgram {
+        let arch = std::env::consts::ARCH.try_into().expect("known");
+        let answer = SeccompAction::Errno(answer as u32);
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, answer, arch);
+        filter
+            .and_then(TryInto::try_into)
+            .expect("a filter that compiles")
+    };
+    let refused = calls
+        .iter()
+        .map(|(call, bit)| {
+            let rules = bit.map(|bit| {
+                let has = SeccompCmpOp::MaskedEq(bit);
+                let condition = SeccompCondition::new(0, SeccompCmpArgLen::Qword, has, bit);
+                SeccompRule::new(vec![condition.expect("an argument")]).expect("a rule")
+            });
+            (*call, rules.into_iter().collect())
+        })
+        .collect();
+    let filters = [
+        compile(refused, nix::libc::EPERM),
+        compile(
+            [(nix::libc::SYS_clone3, Vec::new())].into(),
+            nix::libc::ENOSYS,
+        ),
+    ];
+    // The thread has it, and what it starts.
+    let run = std::thread::spawn(move || {
+        for filter in &filters {
+            seccompiler::apply_filter(filter).expect("applied");
+        }
+        kiln.run()
+    });
+    run.join().expect("it ran")
+}
+
+/// Containers forbid to make namespaces; some distributions let them be made, and nothing be mounted in them.
+#[test]
+fn namespaces_can_be_forbidden_in_several_ways() {
+    use nix::libc;
+    const NEW_USER: u64 = libc::CLONE_NEWUSER as u64;
+    let workspace = Workspace::new(&[
+        ("Cargo.toml", &manifest("forbidden-namespaces", "")),
+        ("src/main.rs", "fn main() {}\n"),
+    ]);
+    let ways: [&[(i64, Option<u64>)]; 3] = [
+        &[
+            (libc::SYS_clone, Some(NEW_USER)),
+            (libc::SYS_unshare, None),
+            (libc::SYS_setns, None),
+        ],
+        &[(libc::SYS_setns, None)],
+        &[
+            (libc::SYS_mount, None),
+            (libc::SYS_fsopen, None),
+            (libc::SYS_open_tree, None),
+            (libc::SYS_pivot_root, None),
+        ],
+    ];
+    for calls in ways {
+        let run = behind_a_filter(
+            workspace.kiln(["build", "--require-isolation", "full"]),
+            calls,
+        );
+        assert_eq!(run.code, Some(101), "{calls:?}: {run}");
+        run.says(&["namespaces", "help:"]);
+        // Left to itself kiln takes what there is, and says so.
+        let run = behind_a_filter(workspace.kiln(["build"]), calls);
+        assert_eq!(run.code, Some(0), "{calls:?}: {run}");
+        run.says(&["Landlock + seccomp isolation"]);
+    }
+}
+
 /// Under Landlock alone as it is on such a machine: what a build script tries fails there, too.
 #[test]
 fn without_namespaces_a_build_script_is_held_in() {

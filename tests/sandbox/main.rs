@@ -11,6 +11,7 @@ mod attacks;
 mod behaviour;
 mod builds;
 mod calls;
+mod layers;
 mod support;
 mod trace;
 mod variants;

@@ -187,6 +187,7 @@ static int more(const char *what, const char *a, const char *b, const char *c) {
         if (copy_file("/proc/self/exe", fd) && copy_file(a, fd)) return verdict(-1);
         return runs(NULL, arguments, fd);
     }
+    if (IS("memory-file")) return verdict(memfd_create("attack", 0));
     if (IS("gain")) {
         errno = EPERM;
         return verdict(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? -1 : 0);
