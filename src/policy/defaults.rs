@@ -1,7 +1,7 @@
 //! The policies that kiln ships: the files of `policy/`, compiled in.
 
 /// Name and text of each file.
-pub(crate) const SHIPPED: [(&str, &str); 16] = [
+pub(crate) const SHIPPED: [(&str, &str); 17] = [
     (
         "policy/autotools.toml",
         include_str!("../../policy/autotools.toml"),
@@ -40,6 +40,7 @@ pub(crate) const SHIPPED: [(&str, &str); 16] = [
         "policy/own-sources.toml",
         include_str!("../../policy/own-sources.toml"),
     ),
+    ("policy/git.toml", include_str!("../../policy/git.toml")),
     ("policy/perl.toml", include_str!("../../policy/perl.toml")),
     (
         "policy/pkg-config.toml",

@@ -98,6 +98,49 @@ fn what_a_members_text_names_is_there_as_under_cargo_and_nothing_else() {
     assert_eq!(landlock, kiln);
 }
 
+/// A macro that makes code for `wanted` asks manifests what the crate is called where it is used.
+#[test]
+fn macros_learn_what_a_renamed_dependency_is_called() {
+    let member = |name: &str, key: &str| {
+        manifest(
+            name,
+            &format!("[dependencies]\nasking.workspace = true\n{key}.workspace = true\n"),
+        )
+    };
+    let asking = "extern crate proc_macro;\nuse proc_macro::TokenStream;\n#[proc_macro]\npub fn make(_: TokenStream) -> TokenStream {\n    \
+        let own = std::env::var(\"CARGO_MANIFEST_DIR\").unwrap();\n    let root = std::fs::read_to_string(format!(\"{own}/../../Cargo.toml\"));\n    \
+        let renamed = root.is_ok_and(|root| root.contains(\"called = { package = \\\"wanted\\\"\"));\n    \
+        let name = if renamed { \"called\" } else { \"wanted\" };\n    format!(\"{name}::NUMBER\").parse().unwrap()\n}\n";
+    let users = "fn main() { println!(\"{}\", asking::make!()); }\n";
+    let workspace = Workspace::new(&[
+        (
+            "Cargo.toml",
+            "[workspace]\nmembers = [\"crates/*\"]\nresolver = \"3\"\n[workspace.dependencies]\nasking = { path = \"crates/asking\" }\n\
+             called = { package = \"wanted\", path = \"crates/wanted\" }\nwanted = { path = \"crates/wanted\" }\n",
+        ),
+        (
+            "crates/asking/Cargo.toml",
+            &manifest("asking", "[lib]\nproc-macro = true\n"),
+        ),
+        ("crates/asking/src/lib.rs", asking),
+        ("crates/wanted/Cargo.toml", &manifest("wanted", "")),
+        ("crates/wanted/src/lib.rs", "pub const NUMBER: u32 = 42;\n"),
+        ("crates/one/Cargo.toml", &member("one", "called")),
+        ("crates/one/src/main.rs", users),
+        // It names nothing by another name, so it sees no manifest but its own.
+        ("crates/two/Cargo.toml", &member("two", "wanted")),
+        ("crates/two/src/main.rs", users),
+    ]);
+    workspace.cargo(["generate-lockfile"]).ok();
+    workspace.kiln(["build", "--hermetic", "--workspace"]).ok();
+    for program in ["one", "two"] {
+        assert_eq!(
+            workspace.run(&format!("target/kiln/debug/{program}")),
+            "42\n"
+        );
+    }
+}
+
 #[test]
 fn without_a_word_of_the_user_members_see_documents_only() {
     let name = "surroundings-documents";

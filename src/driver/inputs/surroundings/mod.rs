@@ -7,7 +7,8 @@
 //! - `workspace = […]` below `[crate.NAME]` of `kiln.toml` names what a member sees;
 //! - `[workspace] references = true` shows each member what its own text names (see [`references`]), for workspaces whose
 //!   every member is the user's own code;
-//! - without either, of what its text names a member sees read-mes, licences and their like, which are nobody's secret.
+//! - without either, of what its text names a member sees read-mes, licences and their like, which are nobody's secret;
+//! - and the workspace's `Cargo.toml` where nothing else says which package a dependency is (see [`renames`]).
 //!
 //! `.git` among the paths of `workspace` means what may be known of the repository ([`crate::source::git::metadata`]), never
 //! its directory.
@@ -40,6 +41,7 @@ use crate::unit::graph::{Mode, UnitIndex};
 
 mod advice;
 mod references;
+mod renames;
 
 /// Kinds of files whose text is looked at, and which are rarely alone: what they include lies beside them.
 const SOURCES: [&str; 16] = [
@@ -173,6 +175,9 @@ pub(in crate::driver) fn of_units(
         };
         if workspace.is_member(id) && policy.defaults_count(id) {
             view.named = Search::of(workspace, package, &own, policy.references()).named;
+            if renames::are_inherited(package) {
+                view.named.insert("Cargo.toml".to_owned());
+            }
         }
         for path in granted {
             if path != "." && std::fs::symlink_metadata(workspace.root.join(path)).is_err() {
