@@ -14,7 +14,7 @@ use crate::message::cargo_json::{
 };
 use crate::message::rustc::{Level, Message};
 use crate::message::text::{Styles, harmless, harmless_line};
-use crate::plan::graph::{ActionIndex, ActionKind, Outputs};
+use crate::plan::graph::{ActionIndex, ActionKind, OutputRole, Outputs};
 use crate::unit::graph::{Mode, Unit};
 
 /// What has been said of one action.
@@ -207,13 +207,18 @@ impl<'a> BuildView<'a> {
                 env: directives.env.clone(),
                 out_dir: self.planned.out_dir_for_user(outcome).display().to_string(),
             }),
-            (Outputs::Files(_), _) => {
+            (Outputs::Files(files), _) => {
+                // Of what is for debuggers nobody is told, as under cargo.
+                let is_told = |name: &str| {
+                    let file = files.iter().find(|file| file.name == name);
+                    file.is_none_or(|file| file.role != OutputRole::DebugInfo)
+                };
                 let artifacts: Vec<_> = self
                     .planned
                     .graph
                     .artifacts
                     .iter()
-                    .filter(|artifact| artifact.action == action)
+                    .filter(|artifact| artifact.action == action && is_told(&artifact.output))
                     .collect();
                 let place = |artifact: &crate::plan::graph::Artifact| {
                     self.planned
@@ -222,7 +227,9 @@ impl<'a> BuildView<'a> {
                         .to_string()
                 };
                 let filenames = if artifacts.is_empty() {
-                    self.planned.output_paths_for_user(outcome)
+                    let mut paths = self.planned.output_paths_for_user(outcome);
+                    paths.retain(|path| is_told(path.rsplit('/').next().unwrap_or(path)));
+                    paths
                 } else {
                     artifacts.iter().map(|artifact| place(artifact)).collect()
                 };

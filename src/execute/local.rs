@@ -513,10 +513,24 @@ fn is_by_product(name: &str, crate_name: &str) -> bool {
     of_crate && (BY_PRODUCTS.contains(&ending) || is_type)
 }
 
+/// Whether rustc leaves a directory of this name where `-C save-temps` has it keep its temporary files.
+fn is_saved_directory(name: &str) -> bool {
+    let rest = ["rustc", "rmeta"]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix));
+    rest.is_some_and(|rest| {
+        rest.len() == 6 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
 /// What was declared has been taken: there is to be nothing else but what rustc makes of itself.
 fn nothing_else(bound: &BoundAction<'_>, out: &Path) -> Result<(), ActionFailure> {
     let failed = |error| StoreError::io("read", out, error);
     let crate_name = bound.planned.crate_name().unwrap_or_default();
+    let saves = bound
+        .argv
+        .iter()
+        .any(|argument| argument.ends_with("save-temps"));
     let mut names = Vec::new();
     for entry in std::fs::read_dir(out).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
@@ -526,7 +540,8 @@ fn nothing_else(bound: &BoundAction<'_>, out: &Path) -> Result<(), ActionFailure
             .iter()
             .any(|directory| directory.components().next() == name.to_str());
         let name = name.to_string_lossy();
-        if !declared && !is_by_product(&name, crate_name) {
+        let is_left = saves && is_saved_directory(&name);
+        if !declared && !is_left && !is_by_product(&name, crate_name) {
             names.push(name.into_owned());
         }
     }

@@ -37,8 +37,12 @@ impl Planner<'_> {
                         Platform::Host => None,
                         Platform::Target(triple) => Some(triple.to_string()),
                     },
-                    executable: unit.mode.is_any_test()
-                        || matches!(unit.target.kind, TargetKind::Bin | TargetKind::ExampleBin),
+                    executable: file.role != OutputRole::DebugInfo
+                        && (unit.mode.is_any_test()
+                            || matches!(
+                                unit.target.kind,
+                                TargetKind::Bin | TargetKind::ExampleBin
+                            )),
                 });
             }
         }
@@ -57,7 +61,14 @@ impl Planner<'_> {
     ) -> Option<String> {
         let identity = self.identities[index.0].as_str();
         if unit.mode.is_any_test() {
-            return Some(format!("deps/{}-{identity}", unit.target.crate_name()));
+            let ending = match file.strip_suffix(".dwp") {
+                Some(_) => ".dwp",
+                None => "",
+            };
+            return Some(format!(
+                "deps/{}-{identity}{ending}",
+                unit.target.crate_name()
+            ));
         }
         let plain = file.replace(&format!("-{identity}"), "");
         // A program keeps the dashes of its name; rustc writes it with underscores.

@@ -137,6 +137,8 @@ pub enum OutputRole {
     Linkable,
     /// A program, or a library that is not for linking by rustc (`cdylib`, `staticlib`).
     Normal,
+    /// What debuggers look for beside another output: it is handed out with that one, and nobody is told of it.
+    DebugInfo,
 }
 
 /// What an action leaves behind.

@@ -71,6 +71,14 @@ fn has_extra_filename(package: &Package, target: &Target, mode: Mode) -> bool {
     !(shared && package.id().source().is_path())
 }
 
+/// What `-C split-debuginfo` is for a profile: what it asks for, where the target can do that and there is any debug information.
+fn split_debuginfo<'a>(profile: &'a UnitProfile, info: &TargetInfo) -> Option<&'a str> {
+    debuginfo_value(profile.debug)?;
+    let asked = profile.split_debuginfo.as_deref()?;
+    let mut can_do = info.split_debuginfo.iter();
+    can_do.any(|kind| **kind == *asked).then_some(asked)
+}
+
 /// The files that a compilation leaves, with cargo's names for them.
 pub(super) fn output_files(
     package: &Package,
@@ -121,6 +129,27 @@ pub(super) fn output_files(
         if !files.contains(&file) {
             files.push(file);
         }
+    }
+    if is_linked(unit) && split_debuginfo(&unit.profile, info) == Some("packed") {
+        let is_linked = |name: &str| {
+            let mut libraries = crate_types
+                .iter()
+                .map(CrateType::as_str)
+                .filter(|name| !matches!(*name, "lib" | "rlib" | "staticlib"));
+            libraries.any(|crate_type| {
+                let names = info.file_names.get(crate_type);
+                names.is_some_and(|(prefix, suffix)| format!("{prefix}{stem}{suffix}") == name)
+            })
+        };
+        let packages: Vec<OutputFile> = files
+            .iter()
+            .filter(|file| is_linked(&file.name))
+            .map(|file| OutputFile {
+                name: format!("{}.dwp", file.name),
+                role: OutputRole::DebugInfo,
+            })
+            .collect();
+        files.extend(packages);
     }
     if !requires_upstream_objects(unit) {
         files.push(metadata());
@@ -263,13 +292,7 @@ fn codegen_arguments(
     }
     if let Some(debuginfo) = debuginfo_value(profile.debug) {
         codegen(&format!("debuginfo={debuginfo}"));
-        if let Some(split) = &profile.split_debuginfo
-            && compilation
-                .target_info
-                .split_debuginfo
-                .iter()
-                .any(|kind| **kind == **split)
-        {
+        if let Some(split) = split_debuginfo(profile, compilation.target_info) {
             codegen(&format!("split-debuginfo={split}"));
         }
     }

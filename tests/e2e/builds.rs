@@ -42,8 +42,21 @@ fn by_products_of_rustc_are_let_pass() {
         assert_eq!(workspace.run("target/kiln/debug/by-products"), "42\n");
     };
     build("split-debuginfo = \"packed\"", "");
+    // Debuggers look for it beside the program; cargo puts it there as well.
+    workspace.cargo(["build"]).ok();
+    for target in ["target/debug", "target/kiln/debug"] {
+        assert!(
+            workspace
+                .root()
+                .join(target)
+                .join("by-products.dwp")
+                .is_file(),
+            "{target}"
+        );
+    }
     build("split-debuginfo = \"unpacked\"", "");
     build("", "--emit=asm,llvm-ir");
+    build("", "-Csave-temps");
 }
 
 #[test]
