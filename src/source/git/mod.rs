@@ -14,6 +14,7 @@
 
 mod address;
 mod checkout;
+mod committed;
 mod database;
 mod error;
 mod http;
@@ -33,6 +34,7 @@ use crate::tree::TreeRef;
 
 use address::Address;
 use checkout::Reader;
+pub use committed::committed;
 use database::{Databases, Wanted};
 pub use error::GitError;
 pub use metadata::{Metadata, MetadataError, metadata};
