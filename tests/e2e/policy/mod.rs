@@ -7,5 +7,6 @@ mod grants;
 mod incidents;
 pub(crate) mod registry;
 mod repository;
+mod schema;
 mod suggest;
 mod variables;

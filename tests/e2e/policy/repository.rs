@@ -267,3 +267,33 @@ fn a_macro_that_runs_git_in_a_package_of_the_workspace_may_be_granted_it() {
         "none\n"
     );
 }
+
+#[test]
+fn a_lock_is_compared_with_that_of_a_commit() {
+    let name = "policy-git-diff";
+    let workspace = repository(name, false);
+    let diff = |old: &str| workspace.kiln(["policy", "diff", old]).run();
+    for old in [
+        "trunk:Cargo.lock",
+        "HEAD:./Cargo.lock",
+        "v1:Cargo.lock",
+        "refs/tags/light:Cargo.lock",
+    ] {
+        let same = diff(old);
+        assert_eq!(same.code, Some(0), "{same}");
+        assert!(same.stdout.contains("the same packages"), "{same}");
+    }
+    let commit = git(&workspace, &["rev-parse", "HEAD"]);
+    assert_eq!(diff(&format!("{}:Cargo.lock", &commit[..9])).code, Some(0));
+    workspace.write(
+        "Cargo.lock",
+        "version = 4\n\n[[package]]\nname = \"another\"\nversion = \"1.0.0\"\n",
+    );
+    git(&workspace, &["commit", "-q", "-a", "-m", "another"]);
+    workspace.write("Cargo.lock", "version = 4\n");
+    let other = diff("trunk:Cargo.lock");
+    assert!(other.stdout.contains("removed  another"), "{other}");
+    diff("nowhere:Cargo.lock").refuses(&["nowhere:Cargo.lock", "no such revision"]);
+    diff("trunk:absent.lock").refuses(&["no such file"]);
+    diff("trunk:../Cargo.lock").refuses(&["no such file"]);
+}

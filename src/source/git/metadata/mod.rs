@@ -344,7 +344,8 @@ fn index(
         modified |= !is_committed || !is_clean;
         entry.stat = Stat::default();
         entry.flags = if is_clean {
-            Flags::EXTENDED | Flags::SKIP_WORKTREE
+            // git goes by one of them, libgit2 by the other where a file is not there.
+            Flags::EXTENDED | Flags::SKIP_WORKTREE | Flags::ASSUME_VALID
         } else {
             Flags::empty()
         };
