@@ -126,10 +126,8 @@ fn the_same_keys_are_in_schema_parser_and_documentation() {
         _ => json!(["x"]),
     };
     let file = |key: &str, value: Value| {
-        let mut section = toml::Table::new();
         let value = toml::Value::try_from(value).expect("TOML");
-        section.insert(key.to_owned(), value);
-        format!("[crate.policy-schema-absent]\n{section}")
+        format!("[crate.policy-schema-absent]\n{key} = {value}\n")
     };
     let bundle = schema.keys_of("Bundle");
     for key in crates.iter().map(String::as_str) {
