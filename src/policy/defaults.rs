@@ -15,6 +15,7 @@ pub(crate) const SHIPPED: [(&str, &str); 17] = [
         "policy/git-metadata.toml",
         include_str!("../../policy/git-metadata.toml"),
     ),
+    ("policy/git.toml", include_str!("../../policy/git.toml")),
     (
         "policy/jemalloc.toml",
         include_str!("../../policy/jemalloc.toml"),
@@ -40,7 +41,6 @@ pub(crate) const SHIPPED: [(&str, &str); 17] = [
         "policy/own-sources.toml",
         include_str!("../../policy/own-sources.toml"),
     ),
-    ("policy/git.toml", include_str!("../../policy/git.toml")),
     ("policy/perl.toml", include_str!("../../policy/perl.toml")),
     (
         "policy/pkg-config.toml",
