@@ -44,7 +44,7 @@ pub enum ManifestError {
         /// What to do about it.
         help: Option<String>,
     },
-    /// It asks for something that kiln does not do: nightly-only keys, `[replace]`.
+    /// It asks for something that kiln does not do: nightly-only keys, for one.
     #[error("{}: not supported: {message}", location(path, place))]
     Unsupported {
         /// The file.

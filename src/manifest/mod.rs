@@ -20,6 +20,7 @@ mod paths;
 mod profiles;
 pub mod published;
 mod read;
+pub mod replace;
 pub mod source_text;
 mod targets;
 pub mod text;

@@ -1,6 +1,7 @@
 //! What a manifest says once it has been read, inherited, checked and discovered: a [`Package`] and its
 //! [`Target`]s, and the [`Workspace`] around them. Values only.
 
+use super::replace::Replacement;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -343,6 +344,8 @@ pub struct Workspace {
     pub profiles: BuildProfiles,
     /// `[patch]`: for each source's canonical address, the dependencies that replace.
     pub patches: BTreeMap<String, Vec<Dependency>>,
+    /// `[replace]`.
+    pub replacements: Vec<Replacement>,
     /// `[workspace.metadata]`.
     pub custom_metadata: Option<toml::Value>,
     /// What the user is to be told (unknown keys and such), each already a whole message.

@@ -210,16 +210,27 @@ fn refused_alike() {
 }
 
 #[test]
-fn replace_is_refused_by_name() {
-    let text = "== src/lib.rs\n== Cargo.toml\n[package]\nname = 'p'\nversion = '0.1.0'\n[replace]\n'a:1.0.0' = { path = 'a' }\n";
-    let (ours, _) = both(text, "");
-    let error = ours.expect_err("it is not supported");
-    assert!(
-        matches!(error, ManifestError::Unsupported { .. }),
-        "{error}"
-    );
-    assert_eq!(error.help().as_deref(), Some("use `[patch]`"));
-    assert_eq!(error.place().map(text::Place::line_column), Some((4, 2)));
+fn replacements_that_cannot_be() {
+    for (entry, why) in [
+        ("'a' = { path = 'a' }", "must specify a version to replace"),
+        ("'a:1.x' = { path = 'a' }", "valid semver version"),
+        (
+            "'a:1.0.0' = { path = 'a', version = '1' }",
+            "cannot specify a version requirement",
+        ),
+        (
+            "'a:1.0.0' = { path = 'a' }\n[patch.crates-io]\nb = { path = 'b' }",
+            "both [replace] and [patch]",
+        ),
+    ] {
+        let text = format!(
+            "== src/lib.rs\n== Cargo.toml\n[package]\nname = 'p'\nversion = '0.1.0'\n[replace]\n{entry}\n"
+        );
+        let (ours, _) = both(&text, "");
+        let error = ours.expect_err("it cannot be");
+        assert!(error.to_string().contains(why), "{error}");
+        assert!(error.place().is_some(), "{error}");
+    }
 }
 
 #[test]

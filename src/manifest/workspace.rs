@@ -18,6 +18,7 @@ use super::package::{
 use super::paths::{normalize, relative};
 use super::profiles;
 use super::read::{Document, ManifestContext, Reader, excludes};
+use super::replace::{Replacement, replacement};
 use crate::package::{Dependency, DependencyKind, PackageId, SourceId, SourceKind};
 
 /// Loads the workspace that the manifest at `manifest_path` (absolute) belongs to.
@@ -117,8 +118,11 @@ impl Loader<'_, '_> {
             self.validate(&root, own_resolver.is_some(), resolver)?;
         }
         let patches = self.patches(&root)?;
-        let others = self.other_packages(&patches)?;
-        self.finish(&root, &default_members, resolver, patches, others)
+        let replacements = self.replacements(&root)?;
+        let others = self.other_packages(&patches, &replacements)?;
+        let mut workspace = self.finish(&root, &default_members, resolver, patches, others)?;
+        workspace.replacements = replacements;
+        Ok(workspace)
     }
 
     fn not_a_root(&self) -> ManifestError {
@@ -461,18 +465,41 @@ impl Loader<'_, '_> {
         Ok(())
     }
 
+    /// `[replace]` of the root.
+    fn replacements(&mut self, root: &Document) -> Result<Vec<Replacement>, ManifestError> {
+        let Some(table) = &root.toml.replace else {
+            return Ok(Vec::new());
+        };
+        if root.toml.patch.is_some() {
+            return Err(root.error(
+                Fault::new("cannot specify both [replace] and [patch]")
+                    .help("use `[patch]` alone")
+                    .at(["replace"]),
+            ));
+        }
+        let source = path_source(&root.path);
+        let surroundings = Surroundings {
+            context: self.reader.context,
+            directory: root.directory(),
+            source: &source,
+        };
+        let mut warnings = Vec::new();
+        let replacements = table
+            .iter()
+            .map(|(key, toml)| {
+                replacement(&surroundings, key, toml, &mut warnings)
+                    .map_err(|fault| root.error(fault.at(["replace", key])))
+            })
+            .collect::<Result<_, _>>()?;
+        self.warn(&root.path, warnings);
+        Ok(replacements)
+    }
+
     /// `[patch]` of the root.
     fn patches(
         &mut self,
         root: &Document,
     ) -> Result<BTreeMap<String, Vec<Dependency>>, ManifestError> {
-        if root.toml.replace.is_some() {
-            return Err(root.error(
-                Fault::unsupported("`[replace]`, which cargo has deprecated")
-                    .help("use `[patch]`")
-                    .at(["replace"]),
-            ));
-        }
         let source = path_source(&root.path);
         let surroundings = Surroundings {
             context: self.reader.context,
@@ -569,6 +596,7 @@ impl Loader<'_, '_> {
     fn other_packages(
         &mut self,
         patches: &BTreeMap<String, Vec<Dependency>>,
+        replacements: &[Replacement],
     ) -> Result<Vec<Package>, ManifestError> {
         let mut seen: HashSet<PathBuf> = self.members.iter().cloned().collect();
         let mut queue: VecDeque<(PathBuf, String, PathBuf)> = VecDeque::new();
@@ -580,7 +608,8 @@ impl Loader<'_, '_> {
                 );
             }
         }
-        for dependency in patches.values().flatten() {
+        let replacements = replacements.iter().map(|each| &each.dependency);
+        for dependency in patches.values().flatten().chain(replacements) {
             if let SourceKind::Path(path) = dependency.source.kind() {
                 let name = dependency.package.to_string();
                 queue.push_back((path.clone(), name, self.root_manifest.clone()));
@@ -669,6 +698,7 @@ impl Loader<'_, '_> {
                 .map(BuildProfiles::from)
                 .unwrap_or_default(),
             patches,
+            replacements: Vec::new(),
             custom_metadata: root
                 .toml
                 .workspace

@@ -13,6 +13,7 @@ use semver::{Version, VersionReq};
 
 use super::activate::{Activation, ActivationError, Request, activate};
 use super::error::ResolveError;
+use super::graph::Replaced;
 use super::indices::Indices;
 use super::patch::Patches;
 use super::preference::{Preference, matches, matches_elsewhere, satisfies, without_commit};
@@ -177,6 +178,8 @@ pub(super) struct Catalog<'a> {
     nodes: Vec<Node>,
     by_id: HashMap<PackageId, NodeIndex>,
     by_requirement: HashMap<(PackageIndex, Requirement), Rc<Candidates>>,
+    /// What `[replace]` put others in the place of.
+    replaced: BTreeMap<PackageId, Replaced>,
     activations: HashMap<NodeIndex, HashMap<Request, Result<Rc<Activation>, ActivationError>>>,
 }
 
@@ -213,6 +216,7 @@ impl<'a> Catalog<'a> {
             nodes: Vec::new(),
             by_id: HashMap::new(),
             by_requirement: HashMap::new(),
+            replaced: BTreeMap::new(),
             activations: HashMap::new(),
         }
     }
@@ -418,7 +422,10 @@ impl<'a> Catalog<'a> {
             {
                 yanked.push(offer.version().clone());
             } else {
-                usable.push(offer.clone());
+                usable.push(match self.replacement(offer)? {
+                    Some(other) => other,
+                    None => offer.clone(),
+                });
             }
         }
         for offer in usable {
@@ -430,6 +437,64 @@ impl<'a> Catalog<'a> {
         entry.yanked = yanked;
         entry.versions = Some(versions);
         Ok(())
+    }
+
+    /// The package that `[replace]` puts in the place of `offer`.
+    fn replacement(&mut self, offer: &Offer) -> Result<Option<Offer>, ResolveError> {
+        let workspace = self.workspace;
+        let mut fitting = workspace
+            .replacements
+            .iter()
+            .filter(|each| each.replaces(offer.id()));
+        let Some(replacement) = fitting.next() else {
+            return Ok(None);
+        };
+        let dependency = &replacement.dependency;
+        let failed = |why: String| ResolveError::Patch {
+            name: dependency.package.clone(),
+            address: replacement.address.clone(),
+            why,
+            found: Vec::new(),
+        };
+        if fitting.next().is_some() {
+            return Err(failed(format!(
+                "overlapping replacement specifications found for `{}`",
+                offer.id()
+            )));
+        }
+        let known: Vec<Offer> = if dependency.source.is_path() {
+            let packages = workspace.packages.values();
+            packages
+                .map(|package| Offer::from(Arc::new(package.summary.clone())))
+                .collect()
+        } else {
+            let source = self.commit_of(&dependency.package, &dependency.source);
+            self.versions
+                .versions(&dependency.package, &source)?
+                .to_vec()
+        };
+        let found = known
+            .into_iter()
+            .find(|other| replacement.is_in_place_of(offer.id().source(), other.id()))
+            .ok_or_else(|| {
+                failed(format!(
+                    "no matching package for override `{}` found: `{}` has no version {}",
+                    replacement.words(),
+                    dependency.source.words(),
+                    replacement.version
+                ))
+            })?;
+        let replaced = Replaced {
+            by: found.id().clone(),
+            checksum: offer.summary().checksum,
+        };
+        self.replaced.insert(offer.id().clone(), replaced);
+        Ok(Some(found))
+    }
+
+    /// The packages that `[replace]` put others in the place of.
+    pub(super) fn replaced(&self) -> &BTreeMap<PackageId, Replaced> {
+        &self.replaced
     }
 
     /// What dependency `index` of `node` takes, if that is known without asking a registry; else the package to ask
@@ -533,7 +598,12 @@ impl<'a> Catalog<'a> {
             let kept = locked.dependencies.iter().find(|id| {
                 matches(dependency, id)
                     || (matches_elsewhere(dependency, id)
-                        && self.patches.has(&dependency.source, id))
+                        && (self.patches.has(&dependency.source, id)
+                            || self
+                                .workspace
+                                .replacements
+                                .iter()
+                                .any(|each| each.is_in_place_of(&dependency.source, id))))
             });
             if let Some(id) = kept {
                 return Requirement::Locked(id.version().clone());

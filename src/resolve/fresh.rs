@@ -240,6 +240,8 @@ fn finish(catalog: &Catalog<'_>, graph: Graph) -> Resolve {
         .filter(|id| !resolve.packages.contains_key(id))
         .collect();
     resolve.unused_patches = unused.into_iter().collect();
+    resolve.replaced = catalog.replaced().clone();
+    resolve.keep_used_replacements();
     resolve
 }
 

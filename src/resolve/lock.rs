@@ -223,13 +223,23 @@ fn check(
             .ok_or_else(missing)?;
         let fits = |id: &&PackageId| {
             matches(dependency, id)
-                || (matches_elsewhere(dependency, id) && patches.has(&dependency.source, id))
+                || (matches_elsewhere(dependency, id)
+                    && (patches.has(&dependency.source, id)
+                        || lock.replaced.iter().any(|(original, replaced)| {
+                            replaced.by == **id && matches(dependency, original)
+                        })))
         };
         let id = locked.dependencies.iter().find(fits).ok_or_else(missing)?;
         // A patch of the very version that is locked takes its place.
         if let Some(patch) = patches.overriding(&dependency.source, id) {
             return outdated(OutOfDate::Patch {
                 name: patch.name().clone(),
+            });
+        }
+        let mut replacements = workspace.replacements.iter();
+        if replacements.any(|each| each.replaces(id)) {
+            return outdated(OutOfDate::Patch {
+                name: id.name().clone(),
             });
         }
         used.insert((parent_id, id));
@@ -253,6 +263,17 @@ fn check(
                 });
             }
         }
+    }
+    resolve.replaced.clone_from(&lock.replaced);
+    resolve.keep_used_replacements();
+    if let Some(original) = lock
+        .replaced
+        .keys()
+        .find(|original| !resolve.replaced.contains_key(*original))
+    {
+        return outdated(OutOfDate::PackageUnused {
+            package: original.clone(),
+        });
     }
     check_uniqueness(&resolve)?;
     check_checksums(lock, &resolve)?;

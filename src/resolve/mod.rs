@@ -6,7 +6,7 @@
 //! proof becomes an explanation ([`Explanation`]). Neither fetches anything itself: versions come through the narrow
 //! traits [`Versions`] and [`Summaries`].
 //!
-//! `[replace]` and `paths` overrides, long superseded by `[patch]`, are absent.
+//! `paths` overrides, long superseded by `[patch]`, are absent.
 
 mod activate;
 mod catalog;

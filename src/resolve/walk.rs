@@ -64,6 +64,7 @@ pub fn narrow(resolve: &Resolve, roots: &[Root]) -> Result<Resolve, NoSuchFeatur
         Ok::<_, NoSuchFeature>(target)
     })?;
     narrowed.unused_patches = resolve.unused_patches.clone();
+    narrowed.replaced = resolve.replaced.clone();
     Ok(narrowed)
 }
 

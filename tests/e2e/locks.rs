@@ -40,6 +40,11 @@ fn manifest(edition: &str, dependencies: &str) -> String {
 
 /// Runs both, compares, and goes on from cargo's lock; false if there is no network.
 fn step(cargos: &Workspace, ours: &Workspace, command: &str) -> bool {
+    compare(cargos, ours, command, true)
+}
+
+/// The same; with `words`, what is told as well.
+fn compare(cargos: &Workspace, ours: &Workspace, command: &str, words: bool) -> bool {
     let arguments = || command.split_whitespace();
     let theirs = cargos.cargo(arguments()).run();
     for sign in ["network", "resolve host", "download of config"] {
@@ -50,7 +55,7 @@ fn step(cargos: &Workspace, ours: &Workspace, command: &str) -> bool {
     }
     let run = ours.kiln(arguments()).run();
     assert_eq!(run.code, theirs.code, "{run}\n{theirs}");
-    if run.code == Some(0) {
+    if words && run.code == Some(0) {
         assert_eq!(told(&run), told(&theirs), "{command}");
     }
     assert_eq!(
@@ -118,5 +123,73 @@ fn locks_change_as_cargo_changes_them() {
             step(&cargos, &ours, "update");
             step(&cargos, &ours, "generate-lockfile --ignore-rust-version");
         }
+    }
+}
+
+#[test]
+fn replaced_packages_are_locked_and_built_as_under_cargo() {
+    let manifest = |log: &str, rest: &str| {
+        format!(
+            "[package]\nname = \"replaces\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\nlog = \"{log}\"\n\
+             itoa = \"1\"\n{rest}"
+        )
+    };
+    let replace = "[replace]\n\"log:0.4.20\" = { path = \"local\" }\n\
+        \"itoa@0.1.0\" = { path = \"other\" }\n";
+    let package = |name: &str, version: &str| {
+        format!("[package]\nname = \"{name}\"\nversion = \"{version}\"\nedition = \"2021\"\n")
+    };
+    let cargos = Workspace::new(&[
+        ("Cargo.toml", &manifest("=0.4.20", replace)),
+        ("src/lib.rs", ""),
+        (
+            "local/Cargo.toml",
+            &format!(
+                "{}[dependencies]\ncfg-if = \"1\"\n",
+                package("log", "0.4.20")
+            ),
+        ),
+        ("local/src/lib.rs", ""),
+        ("other/Cargo.toml", &package("itoa", "0.1.0")),
+        ("other/src/lib.rs", ""),
+    ]);
+    let ours = cargos.copy();
+    if !compare(&cargos, &ours, "generate-lockfile", false) {
+        return;
+    }
+    let lock = String::from_utf8(ours.read("Cargo.lock")).expect("UTF-8");
+    assert!(lock.contains("replace = \"log 0.4.20\""), "{lock}");
+    // The same but for where the workspaces and the sources are.
+    let graph = |run: &Run, workspace: &Workspace| -> serde_json::Value {
+        let root = workspace.root().to_string_lossy().into_owned();
+        let text = run.stdout.replace(&root, "/workspace");
+        let mut graph: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        for unit in graph["units"].as_array_mut().expect("units") {
+            unit["target"]["src_path"] = serde_json::Value::Null;
+        }
+        graph
+    };
+    let theirs = cargos
+        .cargo(["build", "-Zunstable-options", "--unit-graph", "--locked"])
+        .env("RUSTC_BOOTSTRAP", "1")
+        .ok();
+    let mine = ours
+        .kiln(["plan", "--format", "unit-graph", "--locked"])
+        .ok();
+    assert_eq!(graph(&mine, &ours), graph(&theirs, &cargos));
+    ours.kiln(["check", "--locked"]).ok();
+    // What is replaced stays where it was, and comes back when nothing replaces it.
+    for (log, rest, command) in [
+        ("0.4", replace, "update -w"),
+        ("0.4", "", "update -w"),
+        ("0.4", replace, "update -w"),
+        ("0.4", replace, "update"),
+        ("=0.4.20", replace, "update -w"),
+        ("=0.4.20", "", "update"),
+    ] {
+        for workspace in [&cargos, &ours] {
+            workspace.write("Cargo.toml", &manifest(log, rest));
+        }
+        compare(&cargos, &ours, command, false);
     }
 }

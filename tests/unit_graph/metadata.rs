@@ -364,6 +364,7 @@ fn from_json(json: &Value, directory: &Path) -> Lowered {
                     profiles.clone().try_into().expect("profiles");
                 profiles.into()
             }),
+        replacements: Vec::new(),
         patches: BTreeMap::new(),
         custom_metadata: None,
         warnings: Vec::new(),

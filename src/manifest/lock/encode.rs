@@ -264,14 +264,14 @@ impl Lock {
     /// The lock of a resolution. What the previous lock says beside the packages (format, metadata, comments) is kept;
     /// without a previous lock the format is the one for the members' lowest `rust-version`.
     pub fn of_resolve(resolve: &Resolve, workspace: &Workspace, previous: Option<&Lock>) -> Self {
-        let packages = resolve
+        let mut packages: BTreeMap<LockedId, LockedPackage> = resolve
             .packages
             .iter()
             .map(|(id, summary)| {
                 let mut dependencies: Vec<LockedId> = resolve
                     .dependencies_of(id)
                     .iter()
-                    .map(|dependency| LockedId::of(&dependency.package))
+                    .map(|edge| LockedId::of(&resolve.original(id, edge)))
                     .collect();
                 dependencies.sort();
                 dependencies.dedup();
@@ -283,6 +283,14 @@ impl Lock {
                 (LockedId::of(id), package)
             })
             .collect();
+        for (original, replaced) in &resolve.replaced {
+            let package = LockedPackage {
+                checksum: replaced.checksum,
+                dependencies: Vec::new(),
+                replace: Some(LockedId::of(&replaced.by)),
+            };
+            packages.insert(LockedId::of(original), package);
+        }
         Self {
             version: previous.map_or_else(|| Self::new_version(workspace), |lock| lock.version),
             packages,

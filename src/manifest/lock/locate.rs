@@ -7,7 +7,9 @@ use semver::Version;
 use super::{Lock, LockVersion, LockedId};
 use crate::digest::{Claimed, Sha256};
 use crate::manifest::model::Workspace;
+use crate::manifest::replace::Replacement;
 use crate::package::{PackageId, PackageName, SourceId};
+use crate::resolve::graph::Replaced;
 
 /// The directories of a workspace's path packages, by name and version.
 pub(super) struct PathPackages<'a> {
@@ -54,6 +56,8 @@ pub struct LocatedLock {
     pub packages: BTreeMap<PackageId, LocatedPackage>,
     /// `[[patch.unused]]`.
     pub unused_patches: Vec<PackageId>,
+    /// Packages in whose place `[replace]` puts others; they are not among the packages, nor depended on.
+    pub replaced: BTreeMap<PackageId, Replaced>,
 }
 
 impl Lock {
@@ -76,15 +80,38 @@ impl Lock {
             .keys()
             .filter_map(|id| Some((id, locate(id)?)))
             .collect();
+        // A replacement that the workspace has not any more leaves the package that was replaced.
+        let replaced: BTreeMap<PackageId, Replaced> = self
+            .packages
+            .iter()
+            .filter_map(|(id, package)| {
+                let (original, by) = (ids.get(id)?, ids.get(package.replace.as_ref()?)?);
+                let mut replacements = workspace.replacements.iter();
+                let is_meant = |each: &Replacement| {
+                    each.replaces(original) && each.is_in_place_of(original.source(), by)
+                };
+                replacements.find(|each| is_meant(each))?;
+                let replaced = Replaced {
+                    by: by.clone(),
+                    checksum: package.checksum,
+                };
+                Some((original.clone(), replaced))
+            })
+            .collect();
+        let taken = |id: &PackageId| match replaced.get(id) {
+            Some(replaced) => replaced.by.clone(),
+            None => id.clone(),
+        };
         let packages = self
             .packages
             .iter()
+            .filter(|(id, _)| ids.get(id).is_none_or(|id| !replaced.contains_key(id)))
             .filter_map(|(id, package)| {
                 let mut dependencies: Vec<PackageId> = package
                     .dependencies
                     .iter()
                     .chain(&package.replace)
-                    .filter_map(|id| ids.get(id).cloned())
+                    .filter_map(|id| ids.get(id).map(taken))
                     .collect();
                 dependencies.sort();
                 let located = LocatedPackage {
@@ -98,6 +125,7 @@ impl Lock {
             version: self.version,
             packages,
             unused_patches: self.unused_patches.iter().filter_map(locate).collect(),
+            replaced,
         }
     }
 }

@@ -305,6 +305,7 @@ fn workspace(packages: &[&PackageId]) -> Workspace {
         resolver: ResolverVersion::V2,
         profiles: BuildProfiles::default(),
         patches: BTreeMap::new(),
+        replacements: Vec::new(),
         custom_metadata: None,
         warnings: Vec::new(),
     }

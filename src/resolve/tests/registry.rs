@@ -203,6 +203,7 @@ pub(super) fn workspace(text: &str) -> Workspace {
         resolver: ResolverVersion::V2,
         profiles: BuildProfiles::default(),
         patches: BTreeMap::new(),
+        replacements: Vec::new(),
         custom_metadata: None,
         warnings: Vec::new(),
     };
