@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use crate::execute::bind::{BindError, BoundAction, Known, bind};
+use crate::execute::jobserver::Pipe;
 use crate::execute::outcome::{Outcome, OutputEntry};
 use crate::execute::{ActionEvent, ActionFailure, Executor, Observer, Source};
 use crate::path::SandboxPath;
@@ -232,6 +233,7 @@ pub fn run(
 ) -> Result<Summary, ScheduleError> {
     let (sender, receiver) = channel();
     let tokens = sender.clone();
+    let pipe = Pipe::of(options.jobserver).map_err(ScheduleError::Jobserver)?;
     let helper = options
         .jobserver
         .clone()
@@ -239,7 +241,7 @@ pub fn run(
             let _ = tokens.send(Message::Token(token));
         })
         .map_err(ScheduleError::Jobserver)?;
-    std::thread::scope(|scope| {
+    let result = std::thread::scope(|scope| {
         let start = |bound: BoundAction<'_>, index: ActionIndex| {
             let sink = Sink {
                 action: index,
@@ -271,10 +273,30 @@ pub fn run(
             observer,
             options,
             &receiver,
-            &|| helper.request_token(),
-            &start,
+            &Means {
+                pipe: &pipe,
+                request_token: &|| helper.request_token(),
+                start: &start,
+            },
         )
-    })
+    });
+    // Tokens that came too late. Dropping one would wait for a pipe that somebody filled.
+    drop(helper);
+    for message in receiver.try_iter() {
+        if let Message::Token(Ok(token)) = message {
+            pipe.give_back(token);
+        }
+    }
+    result
+}
+
+/// What the scheduler acts through.
+struct Means<'a> {
+    pipe: &'a Pipe<'a>,
+    /// Asks for a token, which comes as a message.
+    request_token: &'a dyn Fn(),
+    /// Starts an action in a thread of its own.
+    start: &'a dyn Fn(BoundAction<'_>, ActionIndex),
 }
 
 fn drive(
@@ -283,8 +305,7 @@ fn drive(
     observer: &mut dyn Observer,
     options: &ScheduleOptions<'_>,
     receiver: &Receiver<Message>,
-    request_token: &dyn Fn(),
-    start: &dyn Fn(BoundAction<'_>, ActionIndex),
+    means: &Means<'_>,
 ) -> Result<Summary, ScheduleError> {
     let mut state = State::new(graph, options);
     let mut summary = Summary {
@@ -321,7 +342,7 @@ fn drive(
                 None => {
                     bound_actions.insert(action, bound);
                     queue.push((priority, index));
-                    request_token();
+                    (means.request_token)();
                 }
             }
         }
@@ -334,10 +355,14 @@ fn drive(
             && let Some(bound) = bound_actions.remove(&action)
         {
             observer.started(action);
-            start(bound, action);
+            (means.start)(bound, action);
             running += 1;
         }
-        tokens.truncate(running.saturating_sub(1));
+        let needed = running.saturating_sub(1).min(tokens.len());
+        tokens
+            .drain(needed..)
+            .for_each(|token| means.pipe.give_back(token));
+        means.pipe.take_surplus(tokens.len());
         observer.progress(running, queue.len());
         if running == 0 {
             break;

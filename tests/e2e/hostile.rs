@@ -549,3 +549,59 @@ fn without_namespaces_a_build_script_is_held_in() {
     workspace.kiln(["build"]).through(&WITHOUT_NAMESPACES).ok();
     assert_eq!(fs::read(&secret).expect("there"), b"s");
 }
+
+/// The pipe of the jobserver is open to every build script. One fills it while others hold tokens, one empties it.
+#[test]
+fn nobody_stalls_a_build_by_the_jobserver() {
+    // The descriptors are those that `MAKEFLAGS` names, as for any `make`.
+    let ends = r#"
+fn ends() -> (std::fs::File, std::fs::File) {
+    let flags = std::env::var("CARGO_MAKEFLAGS").or_else(|_| std::env::var("MAKEFLAGS")).unwrap();
+    let at = flags.find("--jobserver-auth=").expect(&flags) + 17;
+    let mut numbers = flags[at..].split([',', ' ']).map(|one| one.parse::<i32>().unwrap());
+    let mut end = || unsafe { std::os::fd::FromRawFd::from_raw_fd(numbers.next().unwrap()) };
+    (end(), end())
+}
+"#;
+    let fills = r#"
+fn main() {
+    let (_read, mut write) = ends();
+    std::thread::spawn(move || while std::io::Write::write_all(&mut write, &[43; 512]).is_ok() {});
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    // Ends with the pipe full.
+    std::process::exit(0);
+}
+"#;
+    let empties = r#"
+fn main() {
+    let (mut read, _write) = ends();
+    std::thread::spawn(move || while std::io::Read::read(&mut read, &mut [0; 512]).is_ok() {});
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    std::process::exit(0);
+}
+"#;
+    let slow = "fn main() { std::thread::sleep(std::time::Duration::from_secs(1)); }\n";
+    for (name, script) in [("fills", fills), ("empties", empties)] {
+        let mut needs = String::from("[dependencies]\n");
+        let crates = ["a", "b", "c", "d", "e"].map(|krate| format!("{name}-{krate}"));
+        for krate in &crates {
+            needs.push_str(&format!("{krate} = {{ path = \"{krate}\" }}\n"));
+        }
+        let workspace = Workspace::new(&[
+            ("Cargo.toml", &manifest(name, &needs)),
+            ("src/main.rs", "fn main() {}\n"),
+        ]);
+        for (index, krate) in crates.iter().enumerate() {
+            workspace.write(&format!("{krate}/Cargo.toml"), &manifest(krate, ""));
+            workspace.write(&format!("{krate}/src/lib.rs"), "");
+            let script = match index {
+                0 => format!("{ends}{script}"),
+                _ => slow.to_owned(),
+            };
+            workspace.write(&format!("{krate}/build.rs"), &script);
+        }
+        let within = ["timeout", "--signal=KILL", "300"];
+        workspace.kiln(["build", "-j", "4"]).through(&within).ok();
+        assert_eq!(workspace.run(&format!("target/kiln/debug/{name}")), "");
+    }
+}
