@@ -118,7 +118,12 @@ fn cargo(directory: &Path, arguments: &[&str]) -> Option<Vec<u8>> {
         .unwrap();
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr);
-        for sign in ["network", "resolve host", "download", "connect"] {
+        for sign in [
+            "spurious network error",
+            "resolve host",
+            "download of config",
+            "failed to connect",
+        ] {
             if message.contains(sign) {
                 skip(&format!("cargo cannot reach its registry: {message}"));
                 return None;

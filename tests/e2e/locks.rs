@@ -47,7 +47,11 @@ fn step(cargos: &Workspace, ours: &Workspace, command: &str) -> bool {
 fn compare(cargos: &Workspace, ours: &Workspace, command: &str, words: bool) -> bool {
     let arguments = || command.split_whitespace();
     let theirs = cargos.cargo(arguments()).run();
-    for sign in ["network", "resolve host", "download of config"] {
+    for sign in [
+        "spurious network error",
+        "resolve host",
+        "download of config",
+    ] {
         if theirs.code != Some(0) && theirs.stderr.contains(sign) {
             skip(&format!("cargo cannot reach its registry: {theirs}"));
             return false;
