@@ -7,10 +7,10 @@ use std::sync::Arc;
 use semver::{Version, VersionReq};
 
 use crate::diag::chain;
-use crate::driver::planning::{Lowered, PolicyFrom};
+use crate::driver::planning::{Lowered, PolicyFrom, lower_resolved};
 use crate::driver::supply::links::named_directory;
 use crate::driver::supply::packages;
-use crate::driver::supply::registries::Registries;
+use crate::driver::supply::registries::{self, Registries};
 use crate::driver::toolchains;
 use crate::driver::{Context, DriverError, LockMode, resolution};
 use crate::manifest::model::{Package, Target, TargetKind, Workspace};
@@ -20,7 +20,7 @@ use crate::resolve::Versions as _;
 use crate::source::{Fetched, Wanted};
 use crate::store::Store;
 use crate::toolchain::model::RustToolchain;
-use crate::unit::{self, BuildRequest, Platforms, TargetNames, TargetSelection};
+use crate::unit::{BuildRequest, TargetNames, TargetSelection};
 
 /// Which crate.
 #[derive(Debug, Clone)]
@@ -281,19 +281,15 @@ fn alone(
 /// If none is.
 pub fn registry(context: &Context, name: &str) -> Result<SourceId, DriverError> {
     let manifests = context.manifest_context();
-    match manifests.registries.get(name) {
-        Some(source) => Ok(source.clone()),
-        None if name == crate::package::DEFAULT_REGISTRY => Ok(SourceId::default_registry()),
-        None => Err(DriverError::Request {
-            message: match manifests.unusable_registries.get(name) {
-                Some(why) => format!("the registry `{name}` cannot be used: {why}"),
-                None => format!("there is no registry `{name}`"),
-            },
-            help: Some(format!(
-                "set `registries.{name}.index` in `.cargo/config.toml`"
-            )),
-        }),
-    }
+    registries::named(&manifests, name).ok_or_else(|| DriverError::Request {
+        message: match manifests.unusable_registries.get(name) {
+            Some(why) => format!("the registry `{name}` cannot be used: {why}"),
+            None => format!("there is no registry `{name}`"),
+        },
+        help: Some(format!(
+            "set `registries.{name}.index` in `.cargo/config.toml`"
+        )),
+    })
 }
 
 /// The toolchain that `candidate` is built with: a directory of the user's may say so itself.
@@ -343,26 +339,12 @@ pub fn lower(
     };
     let release = &rust.version.release;
     let resolved = resolution::resolve(&context, candidate.workspace, release, registries)?;
-    let platforms = Platforms::of(&rust);
-    let wanted =
-        unit::accessible_packages(&resolved.workspace, &resolved.resolve, platforms, request)?;
-    let mut packages = packages::obtain(&context, store, &resolved, &wanted, registries)?;
+    let mut lowered = lower_resolved(&context, store, resolved, rust, request, registries)?;
     if let Some(fetched) = candidate.fetched {
+        let packages = &mut lowered.packages;
         packages.fetched.insert(candidate.member, fetched);
     }
-    let units = unit::lower(
-        &resolved.workspace,
-        &resolved.resolve,
-        &packages.packages,
-        platforms,
-        request,
-    )?;
-    Ok(Lowered {
-        resolved,
-        packages,
-        units,
-        rust,
-    })
+    Ok(lowered)
 }
 
 fn no_lock(package: &PackageId) -> DriverError {

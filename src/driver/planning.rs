@@ -90,10 +90,26 @@ pub fn lower(
     let rust = toolchains::rust_toolchain(context, store, &workspace.root, &request.platforms)?;
     let mut registries = Registries::new(context, store, reporter)?;
     let resolved = resolution::resolve(context, workspace, &rust.version.release, &mut registries)?;
+    let lowered = lower_resolved(context, store, resolved, rust, request, &mut registries)?;
+    for warning in &lowered.units.warnings {
+        registries.reporter().warning(warning);
+    }
+    Ok(lowered)
+}
+
+/// Fetches what `request` needs of a resolved workspace, and makes its units.
+pub(super) fn lower_resolved(
+    context: &Context,
+    store: &Arc<Store>,
+    resolved: Resolved,
+    rust: RustToolchain,
+    request: &BuildRequest,
+    registries: &mut Registries<'_>,
+) -> Result<Lowered, DriverError> {
     let platforms = Platforms::of(&rust);
     let wanted =
         unit::accessible_packages(&resolved.workspace, &resolved.resolve, platforms, request)?;
-    let packages = packages::obtain(context, store, &resolved, &wanted, &mut registries)?;
+    let packages = packages::obtain(context, store, &resolved, &wanted, registries)?;
     let units = unit::lower(
         &resolved.workspace,
         &resolved.resolve,
@@ -101,9 +117,6 @@ pub fn lower(
         platforms,
         request,
     )?;
-    for warning in &units.warnings {
-        registries.reporter().warning(warning);
-    }
     Ok(Lowered {
         resolved,
         packages,

@@ -46,9 +46,6 @@ impl LocalExecutor<'_> {
             return None;
         }
         let workplace = self.placement.workplace(self.store, bound).ok()?;
-        for directory in &bound.planned.prepared {
-            std::fs::create_dir_all(workplace.out.join(directory.as_str())).ok()?;
-        }
         let mut request = self.request(bound, &workplace).ok()?;
         request.timeout = Some(took * SLOWER + LEAST_TIME);
         let sight = Sight::of(&request);
@@ -96,9 +93,6 @@ impl LocalExecutor<'_> {
         };
         let jobserver = jobserver::Client::new(2).ok()?;
         let workplace = self.placement.workplace(self.store, &bound).ok()?;
-        for directory in &planned.prepared {
-            std::fs::create_dir_all(workplace.out.join(directory.as_str())).ok()?;
-        }
         let mut request = self
             .request_in(&bound, &workplace, &amendment.system, &jobserver)
             .ok()?;

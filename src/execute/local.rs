@@ -222,11 +222,6 @@ impl LocalExecutor<'_> {
         let started = Instant::now();
         let workplace = self.placement.workplace(self.store, bound)?;
         let out = &workplace.out;
-        for directory in &bound.planned.prepared {
-            let path = out.join(directory.as_str());
-            std::fs::create_dir_all(&path)
-                .map_err(|error| StoreError::io("prepare", &path, error))?;
-        }
         let request = self.request(bound, &workplace)?;
         let sight = Sight::of(&request);
         let mut stdout = Vec::new();

@@ -193,13 +193,13 @@ impl InPlace {
 }
 
 impl Placement {
-    /// The action's own directories.
+    /// The action's own directories, with those that are to be in its output directory when it starts.
     pub(super) fn workplace(
         &self,
         store: &Store,
         bound: &BoundAction<'_>,
     ) -> Result<Workplace, ActionFailure> {
-        Ok(match self {
+        let workplace = match self {
             Placement::Mounted => {
                 let work = store.work_dir()?;
                 let out = work.path().join("out");
@@ -218,7 +218,13 @@ impl Placement {
                 around: None,
                 _work: None,
             },
-        })
+        };
+        for directory in &bound.planned.prepared {
+            let path = workplace.out.join(directory.as_str());
+            std::fs::create_dir_all(&path)
+                .map_err(|error| StoreError::io("prepare", &path, error))?;
+        }
+        Ok(workplace)
     }
 
     /// What the action sees of the store and of the machine, from the outside in.

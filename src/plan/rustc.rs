@@ -104,6 +104,9 @@ pub(super) fn output_files(
     } else {
         target.crate_types()
     };
+    // A package of debug information lies beside whatever was linked.
+    let packed = is_linked(unit) && split_debuginfo(&unit.profile, info) == Some("packed");
+    let mut debug_packages = Vec::new();
     let mut files = Vec::new();
     for crate_type in &crate_types {
         // `lib` is the compiler's preferred kind of library, which has been `rlib` everywhere.
@@ -126,31 +129,18 @@ pub(super) fn output_files(
             name: format!("{prefix}{stem}{suffix}"),
             role,
         };
-        if !files.contains(&file) {
-            files.push(file);
+        if files.contains(&file) {
+            continue;
         }
-    }
-    if is_linked(unit) && split_debuginfo(&unit.profile, info) == Some("packed") {
-        let is_linked = |name: &str| {
-            let mut libraries = crate_types
-                .iter()
-                .map(CrateType::as_str)
-                .filter(|name| !matches!(*name, "lib" | "rlib" | "staticlib"));
-            libraries.any(|crate_type| {
-                let names = info.file_names.get(crate_type);
-                names.is_some_and(|(prefix, suffix)| format!("{prefix}{stem}{suffix}") == name)
-            })
-        };
-        let packages: Vec<OutputFile> = files
-            .iter()
-            .filter(|file| is_linked(&file.name))
-            .map(|file| OutputFile {
+        if packed && !matches!(asked, CrateType::Rlib | CrateType::Staticlib) {
+            debug_packages.push(OutputFile {
                 name: format!("{}.dwp", file.name),
                 role: OutputRole::DebugInfo,
-            })
-            .collect();
-        files.extend(packages);
+            });
+        }
+        files.push(file);
     }
+    files.extend(debug_packages);
     if !requires_upstream_objects(unit) {
         files.push(metadata());
     }

@@ -138,22 +138,26 @@ pub(super) fn grant(fd: &OwnedFd, grant: Grant) -> (BorrowedFd<'_>, Grant) {
     (fd.as_fd(), grant)
 }
 
+/// Every version that brought something.
+#[cfg(test)]
+pub(super) const ABIS: [ABI; 8] = [
+    ABI::V1,
+    ABI::V2,
+    ABI::V3,
+    ABI::V4,
+    ABI::V5,
+    ABI::V6,
+    ABI::V7,
+    ABI::V9,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn rights_fit_every_abi() {
-        for abi in [
-            ABI::V1,
-            ABI::V2,
-            ABI::V3,
-            ABI::V4,
-            ABI::V5,
-            ABI::V6,
-            ABI::V7,
-            ABI::V9,
-        ] {
+        for abi in ABIS {
             for grant in [
                 Grant::Directory(Access::Read),
                 Grant::Directory(Access::Write),

@@ -785,15 +785,7 @@ mod tests {
     #[test]
     fn older_kernels_are_confined_too() {
         let newest = ruleset::kernel_abi().unwrap();
-        for abi in [
-            ABI::V1,
-            ABI::V2,
-            ABI::V3,
-            ABI::V4,
-            ABI::V5,
-            ABI::V6,
-            ABI::V7,
-        ] {
+        for abi in ruleset::ABIS {
             if abi > newest {
                 continue;
             }

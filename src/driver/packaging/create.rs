@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Content, FileList, archive};
 use crate::digest::{Claimed, Sha256};
-use crate::driver::supply::registries::Registries;
+use crate::driver::supply::registries::{self, Registries};
 use crate::driver::toolchains;
 use crate::driver::{Context, DriverError, Reporter, files, resolution};
 use crate::manifest::lock::Lock;
@@ -222,17 +222,12 @@ pub fn registry_of(packages: &[&Package], context: &Context) -> Result<SourceId,
     let Some(name) = named.pop_first().filter(|_| named.is_empty()) else {
         return Ok(SourceId::default_registry());
     };
-    let registries = context.manifest_context().registries;
-    match registries.get(name) {
-        Some(source) => Ok(source.clone()),
-        None if name == "crates-io" => Ok(SourceId::default_registry()),
-        None => Err(DriverError::Request {
-            message: format!("`package.publish` names the registry `{name}`, which has no index"),
-            help: Some(format!(
-                "set `registries.{name}.index` in `.cargo/config.toml`"
-            )),
-        }),
-    }
+    registries::named(&context.manifest_context(), name).ok_or_else(|| DriverError::Request {
+        message: format!("`package.publish` names the registry `{name}`, which has no index"),
+        help: Some(format!(
+            "set `registries.{name}.index` in `.cargo/config.toml`"
+        )),
+    })
 }
 
 /// Whatever is published finds its dependencies by version.

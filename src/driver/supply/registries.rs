@@ -10,7 +10,7 @@ use crate::driver::supply::vendored::{Directory, VendoredError};
 use crate::driver::{Context, DriverError, Reporter};
 use crate::manifest::ManifestContext;
 use crate::manifest::config::Config;
-use crate::package::{Offer, PackageId, PackageName, SourceId, Summary};
+use crate::package::{DEFAULT_REGISTRY, Offer, PackageId, PackageName, SourceId, Summary};
 use crate::registry::{Client, Event, Network, Progress, RegistryError};
 use crate::resolve::{Summaries, Versions, VersionsError};
 use crate::store::Store;
@@ -61,6 +61,14 @@ impl Overlay {
             .iter()
             .filter(|offer| !self.packages.contains_key(offer.id()));
         Some(others.cloned().chain(mine.iter().cloned()).collect())
+    }
+}
+
+/// The registry that configuration or cargo calls `name`.
+pub(in crate::driver) fn named(manifests: &ManifestContext, name: &str) -> Option<SourceId> {
+    match manifests.registries.get(name) {
+        Some(source) => Some(source.clone()),
+        None => (name == DEFAULT_REGISTRY).then(SourceId::default_registry),
     }
 }
 
